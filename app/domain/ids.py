@@ -1,0 +1,18 @@
+"""Identifiers: a prefix that says what the thing is, then 26 characters that sort by time of birth."""
+
+import secrets
+import time
+from typing import Literal
+
+Kind = Literal["study", "trial", "ckpt", "ds", "merge"]
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_id(kind: Kind) -> str:
+    """A fresh identifier such as `study_01jd...`; later ones sort after earlier ones (to the millisecond)."""
+    return f"{kind}_{_encode(time.time_ns() // 1_000_000, 10)}{_encode(secrets.randbits(80), 16)}"
+
+
+def _encode(number: int, length: int) -> str:
+    return "".join(_ALPHABET[(number >> 5 * place) & 31] for place in reversed(range(length)))
