@@ -1,0 +1,12 @@
+"""The port of wake-ups: a job is a name and an id. Losing one loses nothing, since the rows say what is open."""
+
+from typing import Literal, Protocol
+
+JobName = Literal["advance_study", "measure_trial"]
+
+
+class Jobs(Protocol):
+    """Delivers at least once, in no promised order; handlers decide from the rows what there is to do."""
+
+    def send(self, name: JobName, subject: str) -> None:
+        """Asks that `name` be run for the study or trial with id `subject`. Raises UnavailableError when it cannot be sent."""

@@ -1,0 +1,77 @@
+"""The port of records: studies, trials, leases, fronts, events. The database is the queue of record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from app.domain.front import Front
+from app.domain.study import Failure, Study, StudyStatus
+from app.domain.trial import Lease, Measurement, Proposal, Trial
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a study; `number` counts from 1 without gaps within the study. `data`: plain JSON values."""
+
+    study_id: str
+    number: int
+    kind: str
+    data: dict[str, object]
+    at: datetime
+
+
+class Store(Protocol):
+    """Every method is one transaction; what it returns is what is now true.
+
+    NotFoundError for an unknown id everywhere. Every change of a study or trial appends its event in the same transaction.
+    """
+
+    def add_study(self, study: Study) -> None:
+        """Raises ConflictError when the id exists."""
+
+    def study(self, study_id: str) -> Study: ...
+
+    def studies(self, after: str = "", limit: int = 100) -> tuple[Study, ...]:
+        """In order of id, those after `after`."""
+
+    def step_study(self, study_id: str, then: StudyStatus, failure: Failure | None = None) -> Study:
+        """Compare-and-set along STUDY_TRANSITIONS. Raises ConflictError where the table does not allow the step."""
+
+    def propose(self, study_id: str, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
+        """Adds trials numbered from `first`. Raises ConflictError when the study does not hold exactly `first` trials, or is not running."""
+
+    def trial(self, trial_id: str) -> Trial: ...
+
+    def trials(self, study_id: str) -> tuple[Trial, ...]:
+        """All of a study, by number."""
+
+    def claim(self, trial_id: str, owner: str, seconds: float, now: float) -> Lease | None:
+        """The right to measure a trial that is proposed, or whose lease ran out before `now` (seconds since the epoch).
+
+        None when it is leased, finished or failed, or its study is not running. A trial whose last allowed attempt ran out becomes failed.
+        """
+
+    def renew(self, lease: Lease, seconds: float, now: float) -> Lease:
+        """A heartbeat. Raises StaleLeaseError when the token is no longer the current one."""
+
+    def release(self, lease: Lease) -> None:
+        """Hands the trial back unmeasured; the attempt does not count. Raises StaleLeaseError."""
+
+    def record(self, lease: Lease, measurement: Measurement) -> Trial:
+        """First result wins. Raises StaleLeaseError."""
+
+    def record_failure(self, lease: Lease, failure: Failure) -> Trial:
+        """Raises StaleLeaseError."""
+
+    def stale_trials(self, now: float, limit: int = 100) -> tuple[str, ...]:
+        """Ids of trials of running studies that are proposed, or whose lease ran out before `now`: what a sweeper sends again."""
+
+    def finish(self, front: Front) -> Study:
+        """Writes the front and finishes its study in one transaction. Raises ConflictError when the study is not running."""
+
+    def front(self, study_id: str) -> Front:
+        """Raises NotFoundError while there is none."""
+
+    def events(self, study_id: str, after: int = 0, limit: int = 1000) -> tuple[Event, ...]:
+        """In order of number, those after `after`."""

@@ -1,0 +1,49 @@
+"""The seam between the study engine and whatever measures a merge."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from app.domain.task import Split
+from app.domain.trial import Proposal
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one evaluation gave. `scores` by task; `outputs` by task: examples x columns, float16, absent for tasks that give none."""
+
+    scores: Mapping[str, float]
+    outputs: Mapping[str, Tensor]
+
+
+class Scorer(Protocol):
+    """A task's metric over the examples of its splits, without the model."""
+
+    def examples(self, split: Split) -> int: ...
+
+    def score(self, outputs: Tensor) -> Tensor:
+        """Outputs on the search split, n x m x q -> n scores."""
+
+    def smooth(self, outputs: Tensor) -> Tensor:
+        """The same shapes, differentiable, the metric without its steps."""
+
+
+class Evaluator(Protocol):
+    """Measures merges of one study's model set on its tasks."""
+
+    @property
+    def scorers(self) -> Mapping[str, Scorer]:
+        """By task; tasks without per-example outputs have none."""
+
+    @property
+    def gram(self) -> Tensor:
+        """Inner products of the D (grouped) task vectors, D x D, float64."""
+
+    @property
+    def plan(self) -> str:
+        """One line for people: resident or streamed, bytes, device."""
+
+    def evaluate(self, proposal: Proposal) -> Evaluation:
+        """Scores of the proposal's merge on its split. Raises MeasurementError (non-finite outputs, out of memory)."""
