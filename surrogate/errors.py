@@ -2,6 +2,7 @@
 
 SurrogateError
 ├── InvalidHistoryError      surrogate.history        trials that cannot be fitted to: shapes, non-finite values, bounds
+├── InvalidRequestError      surrogate.request        what is asked for does not fit: a link, a box, a preference, a constraint
 ├── UnidentifiedError        surrogate.unidentified   too few trials for the fit; says how many it needs
 ├── FitFailedError           surrogate.fit_failed     the numerics did not converge
 └── InfeasibleError          surrogate.infeasible     no coefficients of the box satisfy the constraints
@@ -16,6 +17,10 @@ class SurrogateError(Exception):
 
 class InvalidHistoryError(SurrogateError):
     code = "surrogate.history"
+
+
+class InvalidRequestError(SurrogateError):
+    code = "surrogate.request"
 
 
 class UnidentifiedError(SurrogateError):
