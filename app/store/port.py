@@ -39,7 +39,7 @@ class Store(Protocol):
         """Compare-and-set along STUDY_TRANSITIONS. Raises ConflictError where the table does not allow the step."""
 
     def propose(self, study_id: str, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
-        """Adds trials numbered from `first`. Raises ConflictError when the study does not hold exactly `first` trials, or is not running."""
+        """Adds trials numbered from `first`. Raises ConflictError when the study does not hold exactly `first` trials or is not running."""
 
     def trial(self, trial_id: str) -> Trial: ...
 
