@@ -1,0 +1,78 @@
+"""From a manifest's checked shape to the domain's study spec, paths resolved."""
+
+import re
+from pathlib import Path
+
+from app.domain.study import (
+    Architecture,
+    FactoryArchitecture,
+    FrontSpec,
+    MethodSpec,
+    ModelSetSpec,
+    SpaceSpec,
+    StudySpec,
+    TransformersArchitecture,
+    TransformSpec,
+)
+from app.domain.task import SplitShares, TaskSpec
+from app.manifest.schema import ArchitectureShape, ManifestShape, TaskShape, TransformShape
+
+_REGISTERED = re.compile(r"^(ckpt|ds)_[0-9a-z]{26}$")
+
+
+def translate(shape: ManifestShape, folder: Path) -> StudySpec:
+    """The spec that a manifest states; relative paths are taken from `folder`, ids of registered things stay as they are."""
+    return StudySpec(
+        name=shape.name,
+        models=ModelSetSpec(
+            base=_resolve(shape.models.base, folder),
+            tuned={name: _resolve(path, folder) for name, path in shape.models.tuned.items()},
+        ),
+        architecture=_architecture(shape.architecture, folder),
+        tasks=tuple(_task(name, task, folder) for name, task in shape.tasks.items()),
+        space=SpaceSpec(shape.space.low, shape.space.high, shape.space.groups),
+        transform=_transform(shape.transform),
+        method=MethodSpec(**shape.method.model_dump()),
+        front=FrontSpec(**shape.front.model_dump()),
+        baselines=tuple(shape.baselines),
+    )
+
+
+def _resolve(path: str, folder: Path) -> str:
+    return path if _REGISTERED.match(path) else str((folder / path).resolve())
+
+
+def _architecture(shape: ArchitectureShape, folder: Path) -> Architecture:
+    if shape.transformers is not None:
+        return TransformersArchitecture(shape.transformers, shape.pooling, shape.normalize)
+    assert shape.factory is not None  # the shape holds exactly one of the two
+    file, _, callable_name = shape.factory.rpartition(":")
+    return FactoryArchitecture(_resolve(file, folder), callable_name)
+
+
+def _task(name: str, shape: TaskShape, folder: Path) -> TaskSpec:
+    return TaskSpec(
+        name=name,
+        data=_resolve(shape.data, folder),
+        metric=shape.metric,
+        split=SplitShares(**shape.split.model_dump()),
+        head=None if shape.head is None else _resolve_head(shape.head, folder),
+        max_length=shape.max_length,
+        batch=shape.batch,
+    )
+
+
+def _resolve_head(head: str, folder: Path) -> str:
+    path, mark, name = head.partition("#")
+    return _resolve(path, folder) + mark + name
+
+
+def _transform(shape: TransformShape | None) -> TransformSpec:
+    if shape is None:
+        return TransformSpec()
+    if shape.ties is not None:
+        return TransformSpec("ties", density=shape.ties.density)
+    if shape.magnitude is not None:
+        return TransformSpec("magnitude", density=shape.magnitude.density)
+    assert shape.dare is not None  # the shape holds exactly one of the three
+    return TransformSpec("dare", drop=shape.dare.drop, seed=shape.dare.seed)
