@@ -1,0 +1,95 @@
+"""The command line: the same use cases without HTTP. Heavy imports wait until a command needs them."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.edge import exit_code_of
+
+Study = Annotated[Path, typer.Argument(help="The study manifest, YAML or JSON.", show_default=False)]
+Device = Annotated[str, typer.Option(help="Where merges are evaluated: cpu, cuda, cuda:1, or auto.")]
+Memory = Annotated[float | None, typer.Option(metavar="GB", help="Memory for base and task vectors; what exceeds it is streamed.")]
+
+app = typer.Typer(
+    name="mergefront",
+    help="Pareto-front model merging: sampled coefficients in, a front with honest error bars and merged weights out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+db = typer.Typer(help="The database of the service.", no_args_is_help=True)
+app.add_typer(db, name="db")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where everything is written.")] = Path("runs/demo"),
+) -> None:
+    """Train a small model set on real digits, search it, and merge the balanced point: under a minute and a half on two cores."""
+    from app.cli.demo import run_demo
+
+    run_demo(out)
+
+
+@app.command()
+def run(
+    study: Study,
+    out: Annotated[Path | None, typer.Option(help="Directory of the results (default: runs/NAME).")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the manifest: --set method.budget=20.")
+    ] = None,
+    device: Device = "auto",
+    memory: Memory = None,
+) -> None:
+    """Run a whole study in this process; cut short and started again, it continues where it was."""
+    from app.cli.run import run_study
+
+    run_study(study, out, settings or [], device, memory)
+
+
+@app.command()
+def merge(
+    study: Annotated[Path, typer.Argument(help="A run's directory, or the manifest it was run from.", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="Directory of the merged checkpoint.", show_default=False)] = None,
+    prefer: Annotated[str | None, typer.Option(metavar="TASK=WEIGHT,...", help="The point that serves these weights best.")] = None,
+    at: Annotated[str | None, typer.Option(metavar="C,C,...", help="These very coefficients.")] = None,
+    point: Annotated[int | None, typer.Option(help="A point of the front, by its number in front.csv.")] = None,
+    require: Annotated[list[str] | None, typer.Option(metavar="TASK>=SCORE", help="A bound that the merge has to keep.")] = None,
+    maximize: Annotated[str | None, typer.Option(metavar="TASK", help="The task to serve best within the bounds.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Also write the point as a mergekit recipe.")] = None,
+    adapter: Annotated[bool, typer.Option(help="Adapters only: write one exact PEFT adapter instead of dense weights.")] = False,
+    force: Annotated[bool, typer.Option(help="Replace what --out holds.")] = False,
+) -> None:
+    """Write the merged weights of one point in the base's own layout, with a model card."""
+    from app.cli.merge import MergeRequest, write_merge
+
+    write_merge(MergeRequest(study, out, prefer, at, point, tuple(require or ()), maximize, recipe, adapter, force))
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, what can be reached, and what is wrong."""
+    from app.cli.doctor import examine
+
+    examine()
+
+
+@db.command()
+def upgrade(url: Annotated[str, typer.Option(help="sqlite:///FILE or postgresql://USER@HOST/NAME.")]) -> None:
+    """Bring the tables of a database up to date."""
+    from app.store.migrations.upgrade import upgrade as upgrade_tables
+
+    upgrade_tables(url)
+
+
+def main() -> None:
+    """The entry point: runs a command and turns what it raises into a message and an exit code."""
+    try:
+        app()
+    except Exception as error:
+        code = exit_code_of(error)
+        if code is None:
+            raise
+        sys.exit(code)

@@ -1,0 +1,22 @@
+"""Before any work: the manifest read, everything that is wrong with it and with what it names told at once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.domain.errors import Fault, ManifestError
+from app.domain.study import StudySpec
+from app.manifest.read import load_document, override, parse_manifest
+
+
+def prepare(manifest: Path, settings: Sequence[str]) -> StudySpec:
+    """The checked spec of a manifest file. Raises ManifestError with every fault of its shape, its numbers and its files."""
+    from workers.evaluators.check import check_study
+
+    if not manifest.is_file():
+        raise ManifestError([Fault("", f"{manifest}: no such file")])
+    spec, faults = parse_manifest(override(load_document(manifest), settings), manifest.resolve().parent)
+    if spec is not None:
+        faults += check_study(spec)
+    if spec is None or faults:
+        raise ManifestError(faults)
+    return spec

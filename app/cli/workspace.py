@@ -1,0 +1,59 @@
+"""A run's own directory: its results, and under `state/` the records and bytes that let it continue where it was cut."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.blobs.local import LocalBlobs
+from app.blobs.port import Blobs
+from app.domain.errors import ConflictError, Fault, NotFoundError, RefusedError
+from app.domain.study import Study
+from app.store.engine import sqlite_url
+from app.store.port import Store
+from app.store.sql import open_store
+
+STATE = "state"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """An open run directory; this process is the only one that works in it."""
+
+    directory: Path
+    store: Store
+    blobs: Blobs
+
+    def study(self) -> Study | None:
+        """The study of this directory, once one was begun."""
+        return next(iter(self.store.studies(limit=1)), None)
+
+
+@contextmanager
+def open_workspace(directory: Path) -> Iterator[Workspace]:
+    """Makes the directory where it is missing and holds it. Raises RefusedError when it cannot be written, ConflictError when it is held."""
+    state = directory / STATE
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        lock = (state / "lock").open("w")
+    except OSError as error:
+        raise RefusedError([Fault("--out", f"{directory} cannot be written: {error.strerror}; choose another directory")]) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConflictError(f"{directory} is in use by another process; wait for it, or choose another --out") from error
+        yield _open(directory)
+
+
+def read_workspace(directory: Path) -> Workspace:
+    """A run directory that exists, to look at only. Raises NotFoundError."""
+    if not (directory / STATE / "study.sqlite").is_file():
+        raise NotFoundError(f"{directory} holds no run; `mergefront run STUDY.yaml --out {directory}` makes one")
+    return _open(directory)
+
+
+def _open(directory: Path) -> Workspace:
+    state = directory / STATE
+    return Workspace(directory, open_store(sqlite_url(state / "study.sqlite")), LocalBlobs(state / "blobs"))
