@@ -6,21 +6,25 @@ from typing import Protocol
 
 
 class Blobs(Protocol):
-    """Bytes by the lower-case hexadecimal sha256 of their content; putting the same bytes twice stores them once."""
+    """Bytes by the lower-case hexadecimal sha256 of their content; putting the same bytes twice stores them once.
+
+    UnavailableError where the place of the bytes cannot be reached or is full (nothing is left of the attempt), and for damaged content.
+    """
 
     def put(self, content: bytes) -> str:
         """Stores durably (on disk before it returns) and returns the digest."""
 
     def put_file(self, path: Path) -> str:
-        """The same for a file, in bounded memory; the file is left as it is."""
+        """The same for a file, in bounded memory; the file is left as it is. Raises OSError where it cannot be read."""
 
-    def has(self, digest: str) -> bool: ...
+    def has(self, digest: str) -> bool:
+        """False also for what is no digest."""
 
     def get(self, digest: str) -> bytes:
-        """Raises NotFoundError."""
+        """The content, checked against its digest. Raises NotFoundError."""
 
     def chunks(self, digest: str, size: int = 1 << 20) -> Iterator[bytes]:
-        """Raises NotFoundError before the first chunk."""
+        """The content in pieces of at most `size` bytes; that it was damaged shows after the last. Raises NotFoundError when called."""
 
     def local(self, digest: str) -> Path:
-        """A file with that content on this machine, for readers that map files. Raises NotFoundError."""
+        """A file with that content on this machine, unchecked, for readers that map files; not to be changed. Raises NotFoundError."""

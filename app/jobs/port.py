@@ -1,8 +1,17 @@
 """The port of wake-ups: a job is a name and an id. Losing one loses nothing, since the rows say what is open."""
 
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 JobName = Literal["advance_study", "measure_trial"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be run, and for the study or trial with which id."""
+
+    name: JobName
+    subject: str
 
 
 class Jobs(Protocol):

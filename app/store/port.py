@@ -12,7 +12,10 @@ from app.domain.trial import Lease, Measurement, Proposal, Trial
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a study; `number` counts from 1 without gaps within the study. `data`: plain JSON values."""
+    """Something that happened to a study; `number` counts from 1 without gaps within the study. `data`: plain JSON values.
+
+    `kind`: `study.<status>`, `trial.<status>`, or `trials.proposed` (see app.store.rules).
+    """
 
     study_id: str
     number: int
@@ -25,6 +28,8 @@ class Store(Protocol):
     """Every method is one transaction; what it returns is what is now true.
 
     NotFoundError for an unknown id everywhere. Every change of a study or trial appends its event in the same transaction.
+    When a study ends, its open trials end with it: failed, code `study_ended`; so their workers learn it with the next heartbeat.
+    RefusedError for values that JSON cannot hold (a score that is not finite), UnavailableError when the database cannot be reached.
     """
 
     def add_study(self, study: Study) -> None:
@@ -36,7 +41,10 @@ class Store(Protocol):
         """In order of id, those after `after`."""
 
     def step_study(self, study_id: str, then: StudyStatus, failure: Failure | None = None) -> Study:
-        """Compare-and-set along STUDY_TRANSITIONS. Raises ConflictError where the table does not allow the step."""
+        """Compare-and-set along STUDY_TRANSITIONS; `failure` goes with the step to failed and with no other.
+
+        Raises ConflictError where the table does not allow the step, and for the step to finished: that is `finish`.
+        """
 
     def propose(self, study_id: str, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
         """Adds trials numbered from `first`. Raises ConflictError when the study does not hold exactly `first` trials or is not running."""
@@ -49,7 +57,8 @@ class Store(Protocol):
     def claim(self, trial_id: str, owner: str, seconds: float, now: float) -> Lease | None:
         """The right to measure a trial that is proposed, or whose lease ran out before `now` (seconds since the epoch).
 
-        None when it is leased, finished or failed, or its study is not running. A trial whose last allowed attempt ran out becomes failed.
+        None when it is leased, finished or failed. A trial whose last allowed attempt ran out becomes failed (code `attempts_exhausted`)
+        and None is returned: its study may now have no open trial, which the caller has to see to.
         """
 
     def renew(self, lease: Lease, seconds: float, now: float) -> Lease:
@@ -65,7 +74,10 @@ class Store(Protocol):
         """Raises StaleLeaseError."""
 
     def stale_trials(self, now: float, limit: int = 100) -> tuple[str, ...]:
-        """Ids of trials of running studies that are proposed, or whose lease ran out before `now`: what a sweeper sends again."""
+        """Ids of trials that are proposed, or whose lease ran out before `now`, oldest study first: what a sweeper sends again."""
+
+    def idle_studies(self, limit: int = 100) -> tuple[str, ...]:
+        """Ids of studies that only an advance can move, oldest first: submitted, or running with no open trial."""
 
     def finish(self, front: Front) -> Study:
         """Writes the front and finishes its study in one transaction. Raises ConflictError when the study is not running."""
@@ -75,3 +87,6 @@ class Store(Protocol):
 
     def events(self, study_id: str, after: int = 0, limit: int = 1000) -> tuple[Event, ...]:
         """In order of number, those after `after`."""
+
+    def close(self) -> None:
+        """Gives connections back; the store is not used afterwards."""

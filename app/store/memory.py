@@ -1,0 +1,164 @@
+"""The store in this process's memory: for tests, and for studies that need not outlive it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from threading import RLock
+from typing import TypeVar
+
+from app.domain.errors import ConflictError, NotFoundError
+from app.domain.front import Front
+from app.domain.study import Failure, Study, StudySpec, StudyStatus
+from app.domain.trial import Lease, Measurement, Proposal, Trial
+from app.store import rules
+from app.store.codec import decode, decode_plain, encode, encode_plain
+from app.store.port import Event, Store
+from app.store.rules import Happening, LeasedTrial
+
+Value = TypeVar("Value")
+
+
+class MemoryStore(Store):
+    """May be shared by threads."""
+
+    def __init__(self, clock: Callable[[], datetime] = rules.utc_now) -> None:
+        self._clock = clock
+        self._lock = RLock()
+        self._studies: dict[str, Study] = {}
+        self._trials: dict[str, LeasedTrial] = {}
+        self._fronts: dict[str, Front] = {}
+        self._events: dict[str, list[Event]] = {}
+
+    def add_study(self, study: Study) -> None:
+        kept = replace(study, spec=decode(StudySpec, encode(study.spec)), digests=decode_plain(encode_plain(study.digests)))
+        first = rules.study_happening(study)
+        with self._lock:
+            if study.id in self._studies:
+                raise ConflictError(f"study {study.id} exists")
+            self._studies[study.id] = kept
+            self._events[study.id] = [Event(study.id, 1, first.kind, first.data, self._clock())]
+
+    def study(self, study_id: str) -> Study:
+        with self._lock:
+            return _held(self._studies, study_id, "study")
+
+    def studies(self, after: str = "", limit: int = 100) -> tuple[Study, ...]:
+        with self._lock:
+            return tuple(self._studies[study_id] for study_id in sorted(self._studies) if study_id > after)[:limit]
+
+    def step_study(self, study_id: str, then: StudyStatus, failure: Failure | None = None) -> Study:
+        with self._lock:
+            return self._put_study(rules.step_study(self.study(study_id), then, failure, self._clock()))
+
+    def propose(self, study_id: str, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
+        kept = [decode(Proposal, encode(proposal)) for proposal in proposals]
+        with self._lock:
+            rules.check_proposable(self.study(study_id), len(self.trials(study_id)), first)
+            proposed = rules.number_trials(study_id, first, kept)
+            if proposed:
+                self._trials.update({trial.id: LeasedTrial(trial) for trial in proposed})
+                self._append(study_id, rules.proposed_happening(proposed))
+            return proposed
+
+    def trial(self, trial_id: str) -> Trial:
+        with self._lock:
+            return self._leased(trial_id).trial
+
+    def trials(self, study_id: str) -> tuple[Trial, ...]:
+        with self._lock:
+            self.study(study_id)
+            return tuple(leased.trial for leased in self._of_study(study_id))
+
+    def claim(self, trial_id: str, owner: str, seconds: float, now: float) -> Lease | None:
+        with self._lock:
+            claimed = rules.claim(self._leased(trial_id), owner, seconds, now)
+            if claimed is None:
+                return None
+            self._put_trial(claimed)
+            return claimed.lease
+
+    def renew(self, lease: Lease, seconds: float, now: float) -> Lease:
+        with self._lock:
+            leased = self._leased(lease.trial_id)
+            renewed = rules.renew(leased, lease, seconds, now)
+            self._trials[lease.trial_id] = replace(leased, until=renewed.until)
+            return renewed
+
+    def release(self, lease: Lease) -> None:
+        with self._lock:
+            self._put_trial(rules.release(self._leased(lease.trial_id), lease))
+
+    def record(self, lease: Lease, measurement: Measurement) -> Trial:
+        kept = decode(Measurement, encode(measurement))
+        with self._lock:
+            return self._put_trial(rules.record(self._leased(lease.trial_id), lease, kept))
+
+    def record_failure(self, lease: Lease, failure: Failure) -> Trial:
+        with self._lock:
+            return self._put_trial(rules.record_failure(self._leased(lease.trial_id), lease, failure))
+
+    def stale_trials(self, now: float, limit: int = 100) -> tuple[str, ...]:
+        with self._lock:
+            stale = [leased.trial for leased in self._trials.values() if leased.claimable(now)]
+            return tuple(trial.id for trial in sorted(stale, key=lambda trial: (trial.study_id, trial.number)))[:limit]
+
+    def idle_studies(self, limit: int = 100) -> tuple[str, ...]:
+        with self._lock:
+            return tuple(study_id for study_id in sorted(self._studies) if self._idle(study_id))[:limit]
+
+    def finish(self, front: Front) -> Study:
+        kept = decode(Front, encode(front))
+        with self._lock:
+            finished = rules.finish_study(self.study(front.study_id), self._clock())
+            self._fronts[front.study_id] = kept
+            return self._put_study(finished)
+
+    def front(self, study_id: str) -> Front:
+        with self._lock:
+            return _held(self._fronts, study_id, "front of study")
+
+    def events(self, study_id: str, after: int = 0, limit: int = 1000) -> tuple[Event, ...]:
+        with self._lock:
+            self.study(study_id)
+            return tuple(event for event in self._events[study_id] if event.number > after)[:limit]
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _leased(self, trial_id: str) -> LeasedTrial:
+        return _held(self._trials, trial_id, "trial")
+
+    def _of_study(self, study_id: str) -> list[LeasedTrial]:
+        # trials are only ever added, each study's in order of number
+        return [leased for leased in self._trials.values() if leased.trial.study_id == study_id]
+
+    def _idle(self, study_id: str) -> bool:
+        status = self._studies[study_id].status
+        waiting = status is StudyStatus.RUNNING and not any(leased.open for leased in self._of_study(study_id))
+        return status is StudyStatus.SUBMITTED or waiting
+
+    def _put_study(self, study: Study) -> Study:
+        self._studies[study.id] = study
+        if rules.ended(study):
+            for leased in self._of_study(study.id):
+                if leased.open:
+                    self._put_trial(rules.withdraw(leased, study))
+        self._append(study.id, rules.study_happening(study))
+        return self._studies[study.id]
+
+    def _put_trial(self, leased: LeasedTrial) -> Trial:
+        self._trials[leased.trial.id] = leased
+        self._append(leased.trial.study_id, rules.trial_happening(leased.trial))
+        return leased.trial
+
+    def _append(self, study_id: str, happening: Happening) -> None:
+        at = self._clock()
+        events = self._events[study_id]
+        events.append(Event(study_id, len(events) + 1, happening.kind, happening.data, at))
+        self._studies[study_id] = replace(self._studies[study_id], updated=at)
+
+
+def _held(things: dict[str, Value], key: str, name: str) -> Value:
+    if key not in things:
+        raise NotFoundError(f"no {name} {key}")
+    return things[key]

@@ -1,0 +1,158 @@
+"""What may happen to studies, trials and leases, decided purely: every adapter loads, asks here, and writes the answer down."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from app.domain.errors import ConflictError, StaleLeaseError
+from app.domain.ids import new_id
+from app.domain.study import Failure, Study, StudyStatus, check_study_step
+from app.domain.trial import MAX_ATTEMPTS, Lease, Measurement, Proposal, Trial, TrialStatus, check_trial_step
+
+OPEN = (TrialStatus.PROPOSED, TrialStatus.MEASURING)
+
+
+@dataclass(frozen=True)
+class LeasedTrial:
+    """A trial with its lease. `token`: that of the newest claim, 0 before the first; `until`: when it runs out, if it is measured now."""
+
+    trial: Trial
+    token: int = 0
+    owner: str = ""
+    until: float | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.trial.status in OPEN
+
+    @property
+    def lease(self) -> Lease | None:
+        return None if self.until is None else Lease(self.trial.id, self.owner, self.token, self.until)
+
+    def claimable(self, now: float) -> bool:
+        return self.trial.status is TrialStatus.PROPOSED or (self.until is not None and self.until < now)
+
+
+@dataclass(frozen=True)
+class Happening:
+    """An event to be: what happened, without its number and time."""
+
+    kind: str
+    data: dict[str, object]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def check_proposable(study: Study, held: int, first: int) -> None:
+    """Raises ConflictError unless the study runs and holds exactly `first` trials."""
+    if study.status is not StudyStatus.RUNNING:
+        raise ConflictError(f"study {study.id} is {study.status}: only a running study takes trials")
+    if held != first:
+        raise ConflictError(f"study {study.id} holds {held} trials, not {first}: read its trials again and plan anew")
+
+
+def number_trials(study_id: str, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
+    return tuple(Trial(new_id("trial"), study_id, first + place, proposal) for place, proposal in enumerate(proposals))
+
+
+def step_study(study: Study, then: StudyStatus, failure: Failure | None, at: datetime) -> Study:
+    """The study after a step that leaves no front. Raises ConflictError."""
+    if then is StudyStatus.FINISHED:
+        raise ConflictError(f"study {study.id} finishes with its front, in one step: call finish")
+    if (then is StudyStatus.FAILED) != (failure is not None):
+        raise ConflictError(f"study {study.id}: a failure goes with the step to failed, and with no other")
+    check_study_step(study.status, then)
+    return replace(study, status=then, failure=failure, updated=at)
+
+
+def finish_study(study: Study, at: datetime) -> Study:
+    """The study once its front is written. Raises ConflictError."""
+    check_study_step(study.status, StudyStatus.FINISHED)
+    return replace(study, status=StudyStatus.FINISHED, updated=at)
+
+
+def ended(study: Study) -> bool:
+    return study.status not in (StudyStatus.SUBMITTED, StudyStatus.RUNNING)
+
+
+def withdraw(leased: LeasedTrial, study: Study) -> LeasedTrial:
+    """An open trial of a study that has ended."""
+    reason = Failure("study_ended", f"the study was {study.status} before this trial was measured")
+    return _become(leased, TrialStatus.FAILED, failure=reason)
+
+
+def claim(leased: LeasedTrial, owner: str, seconds: float, now: float) -> LeasedTrial | None:
+    """The trial as claimed, or as failed where its attempts are used up; None where there is nothing to claim."""
+    if not leased.claimable(now):
+        return None
+    trial = leased.trial
+    if trial.attempts >= MAX_ATTEMPTS:
+        return _become(leased, TrialStatus.FAILED, failure=_exhausted(leased))
+    claimed = replace(trial, status=TrialStatus.MEASURING, attempts=trial.attempts + 1)
+    return LeasedTrial(claimed, leased.token + 1, owner, now + seconds)
+
+
+def renew(leased: LeasedTrial, lease: Lease, seconds: float, now: float) -> Lease:
+    _check_current(leased, lease)
+    return replace(lease, until=now + seconds)
+
+
+def release(leased: LeasedTrial, lease: Lease) -> LeasedTrial:
+    _check_current(leased, lease)
+    return _become(leased, TrialStatus.PROPOSED, attempts=leased.trial.attempts - 1)
+
+
+def record(leased: LeasedTrial, lease: Lease, measurement: Measurement) -> LeasedTrial:
+    _check_current(leased, lease)
+    return _become(
+        leased,
+        TrialStatus.FINISHED,
+        scores=measurement.scores,
+        outputs=measurement.outputs,
+        seconds=measurement.seconds,
+    )
+
+
+def record_failure(leased: LeasedTrial, lease: Lease, failure: Failure) -> LeasedTrial:
+    _check_current(leased, lease)
+    return _become(leased, TrialStatus.FAILED, failure=failure)
+
+
+def study_happening(study: Study) -> Happening:
+    return Happening(f"study.{study.status}", _described(study.failure))
+
+
+def proposed_happening(trials: Sequence[Trial]) -> Happening:
+    return Happening("trials.proposed", {"first": trials[0].number, "count": len(trials)})
+
+
+def trial_happening(trial: Trial) -> Happening:
+    data: dict[str, object] = {"trial": trial.id, "number": trial.number, "attempts": trial.attempts, **_described(trial.failure)}
+    if trial.status is TrialStatus.FINISHED:
+        data["scores"] = dict(trial.scores)
+    return Happening(f"trial.{trial.status}", data)
+
+
+def _become(leased: LeasedTrial, then: TrialStatus, **changes: Any) -> LeasedTrial:
+    check_trial_step(leased.trial.status, then)
+    return replace(leased, trial=replace(leased.trial, status=then, **changes), until=None)
+
+
+def _check_current(leased: LeasedTrial, lease: Lease) -> None:
+    """A worker writes only while its token is the newest and the trial is still being measured."""
+    if leased.token != lease.token:
+        raise StaleLeaseError(f"trial {lease.trial_id}: token {lease.token} is no longer current, {leased.token} is; drop this work")
+    if leased.trial.status is not TrialStatus.MEASURING:
+        raise StaleLeaseError(f"trial {lease.trial_id} is {leased.trial.status}, no longer measured; drop this work")
+
+
+def _exhausted(leased: LeasedTrial) -> Failure:
+    message = f"begun {leased.trial.attempts} times and never completed: every worker stopped without a word, {leased.owner} last"
+    return Failure("attempts_exhausted", message)
+
+
+def _described(failure: Failure | None) -> dict[str, object]:
+    return {} if failure is None else {"code": failure.code, "message": failure.message}

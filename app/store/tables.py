@@ -1,0 +1,102 @@
+"""The tables. Values that are read whole are JSON text (app.store.codec); columns are what queries ask for.
+
+Whoever changes anything of a study holds its row in `studies` for the length of the transaction, and so every study's history is one line.
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+# byte order on every database: pages of ids follow it
+ID = String(64).with_variant(String(64, collation="C"), "postgresql")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC, also in databases that keep no zone. Naive times are refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("status", String(16), nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("digests", Text, nullable=False),
+    Column("failure", Text),
+    Column("created", UtcDateTime, nullable=False),
+    Column("updated", UtcDateTime, nullable=False),
+    Index(None, "status"),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("study_id", ID, ForeignKey("studies.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("proposal", Text, nullable=False),
+    Column("measurement", Text),
+    Column("failure", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("token", Integer, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("until", Float(53)),
+    UniqueConstraint("study_id", "number"),
+    Index(None, "status", "until"),
+)
+
+fronts = Table(
+    "fronts",
+    metadata,
+    Column("study_id", ID, ForeignKey("studies.id"), primary_key=True),
+    Column("front", Text, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("study_id", ID, ForeignKey("studies.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(64), nullable=False),
+    Column("data", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
