@@ -39,4 +39,10 @@ class FitFailedError(SurrogateError):
 
 
 class InfeasibleError(SurrogateError):
+    """Constraints that cannot be met together: `reachable` is the best score of each when no other constraint stands."""
+
     code = "surrogate.infeasible"
+
+    def __init__(self, message: str, reachable: tuple[float, ...]) -> None:
+        super().__init__(message)
+        self.reachable = reachable

@@ -1,0 +1,67 @@
+"""Many preferences at once: augmented Chebyshev scalarisation, climbed by projected gradient inside the box."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from surrogate.landscape import Landscape
+
+AUGMENTATION = 0.02  # share of the plain sum: breaks ties towards points that no other dominates
+SHARPNESS = (5.0, 400.0)  # inverse temperature of the smooth maximum, first and last step
+STRIDE = (0.15, 0.001)  # step length in box widths, first and last step
+MOMENTUM, DECAY = 0.8, 0.95
+
+
+@dataclass(frozen=True)
+class Range:
+    """Ideal heights, T, and what one unit of shortfall is for each task, T, positive."""
+
+    ideal: Tensor
+    unit: Tensor
+
+    def shortfall(self, heights: Tensor) -> Tensor:
+        """How far `heights`, n x T, stay below the ideal, in units."""
+        return (self.ideal - heights) / self.unit
+
+
+def chebyshev(shortfall: Tensor, weights: Tensor) -> Tensor:
+    """max_t w_t·d_t + AUGMENTATION·Σ_t w_t·d_t of shortfalls d, n x T; smaller is better. Returns n."""
+    weighted = weights * shortfall
+    return weighted.amax(-1) + AUGMENTATION * weighted.sum(-1)
+
+
+def best_starts(heights: Tensor, weights: Tensor, extent: Range) -> Tensor:
+    """For each of k weights (k x T) the row of `heights` (n x T) with the least scalarised shortfall; returns k indices."""
+    shortfall = extent.shortfall(heights)
+    worst = torch.full((len(weights), len(heights)), -torch.inf, dtype=torch.float64)
+    for task in range(heights.shape[1]):
+        torch.maximum(worst, weights[:, task, None] * shortfall[None, :, task], out=worst)
+    return worst.add_(weights @ shortfall.T, alpha=AUGMENTATION).argmin(1)
+
+
+def climb(landscape: Landscape, start: Tensor, weights: Tensor, extent: Range, low: float, high: float, steps: int) -> Tensor:
+    """Points of the box that make the scalarised shortfall small, one a row of `start` (n x D) and `weights` (n x T)."""
+    points, width = start.clone(), high - low
+    direction, curvature = torch.zeros_like(points), torch.zeros_like(points)
+    for step in range(steps):
+        share = step / max(steps - 1, 1)
+        heights, slopes = landscape.slopes(points)
+        gradient = _descent(heights, slopes, weights, extent, _between(SHARPNESS, share))
+        direction.mul_(MOMENTUM).add_(gradient, alpha=1 - MOMENTUM)
+        curvature.mul_(DECAY).addcmul_(gradient, gradient, value=1 - DECAY)
+        correction = (1 - DECAY ** (step + 1)) ** 0.5 / (1 - MOMENTUM ** (step + 1))
+        stride = _between(STRIDE, share) * width * correction
+        points.addcdiv_(direction, curvature.sqrt().add_(1e-12), value=-stride).clamp_(low, high)
+    return points
+
+
+def _descent(heights: Tensor, slopes: Tensor, weights: Tensor, extent: Range, sharpness: float) -> Tensor:
+    """Gradient of the smooth scalarised shortfall: the maximum replaced by a log-sum-exp of the given sharpness."""
+    attention = torch.softmax(sharpness * weights * extent.shortfall(heights), 1) + AUGMENTATION
+    pull = weights * attention / extent.unit
+    return -(pull[:, None, :] @ slopes)[:, 0, :]
+
+
+def _between(ends: tuple[float, float], share: float) -> float:
+    return float(ends[0] ** (1 - share) * ends[1] ** share)

@@ -1,0 +1,89 @@
+"""The amortised front: Pareto-optimal coefficients of fitted surrogates, without a single evaluation."""
+
+from collections.abc import Sequence
+from typing import Literal, assert_never
+
+import torch
+from torch import Tensor
+
+from surrogate.concave import all_concave, mixture_peaks
+from surrogate.design import sobol_points
+from surrogate.errors import InvalidRequestError
+from surrogate.evolve import evolve_front
+from surrogate.figures import preference_weights
+from surrogate.history import FittedSurrogate
+from surrogate.landscape import Landscape, LinkedQuadratics, linked_landscape
+from surrogate.pareto import non_dominated, thin
+from surrogate.scalarise import Range, best_starts, climb
+
+Solver = Literal["scalarised", "nsga3"]
+
+# A quadratic costs microseconds a point, other surrogates apply the metric to predicted outputs: (screened, preferences a point, steps)
+EFFORT_QUADRATIC = (1024, 4, 40)
+EFFORT_GENERAL = (512, 2, 40)
+
+
+def solve_front(
+    fits: Sequence[FittedSurrogate],
+    low: float,
+    high: float,
+    dimension: int,
+    points: int,
+    seed: int,
+    solver: Solver = "scalarised",
+) -> Tensor:
+    """Coefficients in [low, high]^D of which none is predicted to beat another, spread evenly over the predicted scores.
+
+    `fits`: one a task. Deterministic given `seed`. Returns n x D, n <= `points`.
+    Raises InvalidRequestError for no task, an empty box or no point.
+    """
+    if not fits or points < 1 or not low < high:
+        raise InvalidRequestError(f"a front needs a task, a point and a box; got {len(fits)}, {points} and [{low}, {high}]")
+    match solver:
+        case "scalarised":
+            candidates = scalarised_candidates(fits, low, high, dimension, points, seed)
+        case "nsga3":
+            candidates = evolve_front(fits, low, high, dimension, points, seed)
+        case _:
+            assert_never(solver)
+    utilities = predicted_utilities(fits, candidates)
+    efficient = non_dominated(utilities)
+    return candidates[efficient][thin(utilities[efficient], points)]
+
+
+def predicted_utilities(fits: Sequence[FittedSurrogate], coefficients: Tensor) -> Tensor:
+    """The utility of every task at `coefficients`, n x D: returns n x T, larger is better."""
+    with torch.no_grad():
+        return torch.stack([fit.utility(coefficients) for fit in fits], 1)
+
+
+def scalarised_candidates(fits: Sequence[FittedSurrogate], low: float, high: float, dimension: int, points: int, seed: int) -> Tensor:
+    """Optima of many preferences at once, n x D: exact ones where all quadratics are concave, climbed ones otherwise."""
+    landscape = linked_landscape(fits)
+    quadratic = isinstance(landscape, LinkedQuadratics)
+    screened, oversampling, steps = EFFORT_QUADRATIC if quadratic else EFFORT_GENERAL
+    weights = preference_weights(len(fits), oversampling * points, seed)
+    if isinstance(landscape, LinkedQuadratics) and all_concave(landscape):
+        return mixture_peaks(landscape, torch.cat([weights, _corner_weights(len(fits))]), low, high)
+    pool = low + (high - low) * sobol_points(dimension, screened, seed)
+    heights = landscape.heights(pool)
+    peaks, extent = survey(landscape, pool, heights, low, high, steps)
+    start = pool[best_starts(heights, weights, extent)]
+    return torch.cat([peaks, climb(landscape, start, weights, extent, low, high, steps)])
+
+
+def survey(landscape: Landscape, pool: Tensor, heights: Tensor, low: float, high: float, steps: int) -> tuple[Tensor, Range]:
+    """Each task's own best point, T x D, and the range between the best and what the others' best points leave."""
+    spread = (heights.max(0).values - heights.min(0).values).clamp_min(1e-12)
+    corners = _corner_weights(heights.shape[1])
+    start = pool[heights.argmax(0)]
+    peaks = climb(landscape, start, corners, Range(heights.max(0).values, spread), low, high, steps)
+    reached = torch.cat([landscape.heights(peaks), heights[heights.argmax(0)]])
+    ideal = reached.max(0).values
+    return peaks, Range(ideal, (ideal - reached.min(0).values).clamp_min(1e-9 * spread))
+
+
+def _corner_weights(tasks: int) -> Tensor:
+    """One task each, the others at a thousandth: enough to choose among that task's ties."""
+    share = torch.full((tasks, tasks), 1e-3, dtype=torch.float64).fill_diagonal_(1.0)
+    return share / share.sum(1, keepdim=True)
