@@ -13,7 +13,10 @@ from checkpoints.layout import open_layout
 
 
 def digest_inputs(spec: StudySpec) -> dict[str, str]:
-    """The sha256 of every input, by the key that names it (`models.tuned.mnist`). Raises CheckpointError for weights that cannot be read."""
+    """The sha256 of every input, by the key that names it (`models.tuned.mnist`).
+
+    Raises CheckpointError for weights that cannot be read.
+    """
     digests = {key: digest_layout(open_layout(Path(path))) for key, path in _weights(spec)}
     return digests | {key: digest_file(Path(path)) for key, path in _files(spec)}
 

@@ -32,7 +32,10 @@ class Workspace:
 
 @contextmanager
 def open_workspace(directory: Path) -> Iterator[Workspace]:
-    """Makes the directory where it is missing and holds it. Raises RefusedError when it cannot be written, ConflictError when it is held."""
+    """Makes the directory where it is missing and holds it.
+
+    Raises RefusedError when it cannot be written, ConflictError when it is held.
+    """
     state = directory / STATE
     try:
         state.mkdir(parents=True, exist_ok=True)
