@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from app.domain.errors import Fault, ManifestError
 from app.domain.study import StudySpec
 from app.manifest.faults import shape_faults, without
+from app.manifest.rules import rule_faults
 from app.manifest.schema import ManifestShape
 from app.manifest.translate import translate
 
@@ -47,8 +48,15 @@ def override(document: Mapping[str, Any], settings: Sequence[str]) -> dict[str, 
         keys, mark, value = setting.partition("=")
         if not mark or not keys:
             raise ManifestError([Fault("--set", f"expected key.path=value, got {setting!r}")])
-        _assign(changed, keys.split("."), yaml.safe_load(value))
+        _assign(changed, keys.split("."), _value_of(setting, value))
     return changed
+
+
+def _value_of(setting: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ManifestError([Fault("--set", f"{setting!r}: the value is not YAML: {error}")]) from error
 
 
 def _assign(document: dict[str, Any], keys: list[str], value: Any) -> None:
@@ -70,7 +78,8 @@ def parse_manifest(document: Mapping[str, Any], folder: Path) -> tuple[StudySpec
     remaining = dict(document)
     for _ in range(3):
         try:
-            return translate(ManifestShape.model_validate(remaining), folder), faults
+            spec = translate(ManifestShape.model_validate(remaining), folder)
+            return spec, [*faults, *rule_faults(spec)]
         except ValidationError as error:
             faults += [fault for fault in shape_faults(error) if not _told(faults, fault)]
             remaining = without(remaining, error)
