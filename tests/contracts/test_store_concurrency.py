@@ -1,0 +1,128 @@
+"""Many at once: every store lets exactly one win, and numbers events without gaps."""
+
+import subprocess
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+from app.domain.errors import ConflictError, StaleLeaseError
+from app.domain.study import StudyStatus
+from app.domain.trial import Measurement, TrialStatus
+from app.store.sql import open_store
+
+CLAIMANT = Path(__file__).with_name("claimant.py")
+THREADS = 6
+
+
+def at_once(act):
+    """What `act(number)` gives in each of several threads that start together."""
+    barrier = Barrier(THREADS)
+
+    def begin(number):
+        barrier.wait()
+        return act(number)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(begin, range(THREADS)))
+
+
+def wins(act, *refusals):
+    """The numbers of the threads whose `act` was not refused."""
+
+    def attempt(number):
+        try:
+            act(number)
+        except refusals:
+            return None
+        return number
+
+    return [number for number in at_once(attempt) if number is not None]
+
+
+def assert_gap_free(store, study_id):
+    events = store.events(study_id)
+    assert [event.number for event in events] == list(range(1, len(events) + 1))
+    assert [event.at for event in events] == sorted(event.at for event in events)
+
+
+class TestThreads:
+    def test_a_study_is_added_once(self, store, make_study):
+        study = make_study()
+        assert len(wins(lambda number: store.add_study(study), ConflictError)) == 1
+        assert len(store.events(study.id)) == 1
+
+    def test_a_plan_is_carried_out_once(self, store, make_study, make_proposals):
+        study = make_study()
+        store.add_study(study)
+        winners = wins(lambda number: store.propose(study.id, 0, make_proposals(number + 1)), ConflictError)
+        assert len(winners) == 1
+        assert len(store.trials(study.id)) == winners[0] + 1
+        assert len(store.events(study.id)) == 2
+
+    def test_a_study_ends_once(self, store, make_study, make_front):
+        study = make_study()
+        store.add_study(study)
+
+        def end(number):
+            return store.finish(make_front(study.id)) if number % 2 else store.step_study(study.id, StudyStatus.CANCELLED)
+
+        (winner,) = wins(end, ConflictError)
+        assert store.study(study.id).status is (StudyStatus.FINISHED if winner % 2 else StudyStatus.CANCELLED)
+        assert len(store.events(study.id)) == 2
+
+    def test_a_trial_is_claimed_once(self, store, make_study, make_proposals):
+        study = make_study()
+        store.add_study(study)
+        trials = [trial.id for trial in store.propose(study.id, 0, make_proposals(8))]
+        leases = at_once(lambda number: [store.claim(trial, f"w{number}", 60.0, 0.0) for trial in trials])
+        assert Counter(lease.trial_id for got in leases for lease in got if lease) == Counter(trials)
+        assert {trial.attempts for trial in store.trials(study.id)} == {1}
+        assert_gap_free(store, study.id)
+
+    def test_a_lost_trial_is_taken_over_once(self, store, proposed_trial):
+        store.claim(proposed_trial, "lost", 1.0, 0.0)
+        leases = [lease for lease in at_once(lambda number: store.claim(proposed_trial, f"w{number}", 60.0, 2.0)) if lease]
+        assert [lease.token for lease in leases] == [2]
+
+    def test_a_result_is_recorded_once(self, store, proposed_trial):
+        lease = store.claim(proposed_trial, "w", 60.0, 0.0)
+        (winner,) = wins(lambda number: store.record(lease, Measurement({"zeros": number / 10}, {}, 1.0)), StaleLeaseError)
+        assert store.trial(proposed_trial).scores == {"zeros": winner / 10}
+
+    def test_events_of_busy_workers_have_no_gaps(self, store, make_study, make_proposals):
+        study = make_study()
+        store.add_study(study)
+        trials = [trial.id for trial in store.propose(study.id, 0, make_proposals(THREADS * 3))]
+
+        def measure(number):
+            for trial in trials[number::THREADS]:
+                store.record(store.claim(trial, f"w{number}", 60.0, 0.0), Measurement({"zeros": 0.5}, {}, 1.0))
+
+        at_once(measure)
+        assert {trial.status for trial in store.trials(study.id)} == {TrialStatus.FINISHED}
+        assert len(store.events(study.id)) == 2 + 2 * len(trials)
+        assert_gap_free(store, study.id)
+
+
+class TestProcesses:
+    def test_a_trial_is_claimed_once(self, database, make_study, make_proposals):
+        store = open_store(database)
+        study = make_study()
+        store.add_study(study)
+        trials = [trial.id for trial in store.propose(study.id, 0, make_proposals(20))]
+        claimants = [
+            subprocess.Popen(
+                [sys.executable, CLAIMANT, database, f"p{number}", *trials], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            for number in range(3)
+        ]
+        for claimant in claimants:
+            claimant.stdin.write("go\n")
+            claimant.stdin.flush()
+        claimed = [trial for claimant in claimants for trial in claimant.communicate()[0].split()]
+        assert [claimant.returncode for claimant in claimants] == [0, 0, 0]
+        assert Counter(claimed) == Counter(trials)
+        assert_gap_free(store, study.id)
+        store.close()
