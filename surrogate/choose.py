@@ -120,4 +120,4 @@ def _infeasible(constraints: Sequence[Constraint], reachable: Tensor) -> Infeasi
 def _sentence(constraint: Constraint, best: float) -> str:
     asked = f"{constraint.task} {'>=' if constraint.at_least else '<='} {constraint.bound:g}"
     met = best >= constraint.bound if constraint.at_least else best <= constraint.bound
-    return f"{asked} (best reachable {best:.4g}{', but not with the others' if met else ''})"
+    return f"{asked} (best reachable {best:.4g}{', when it stands alone' if met else ''})"

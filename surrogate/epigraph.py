@@ -1,18 +1,19 @@
 """One precise optimum: min s + Σ pull_t·d_t with s >= push_t·d_t, under bounds on the heights, by SLSQP (Kraft 1988)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
 from surrogate.landscape import Landscape
 from surrogate.scalarise import Range
 
-Vector = NDArray[np.float64]
-ITERATIONS = 200
+Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
+Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+ITERATIONS, TOLERANCE = 200, 1e-10
 # Limits are met with this much to spare, in units of the task's range, so that the solver's tolerance cannot break them.
 SPARE = 1e-7
 
@@ -59,53 +60,61 @@ NO_LIMITS = Limits(
 
 def descend(landscape: Landscape, goal: Goal, limits: Limits, start: Tensor, low: float, high: float) -> Tensor:
     """The point of the box that SLSQP reaches from `start` (D): near-feasible and locally best; the caller checks. Returns D."""
-    heights_of = _Memory(landscape, start)
-
-    def objective(x: Vector) -> tuple[float, Vector]:
-        heights, slopes = heights_of(x)
-        pull = goal.pull / goal.extent.unit
-        gradient = -(pull @ slopes)
-        value = x[-1] + float(goal.extent.shortfall(heights) @ goal.pull)
-        return value, np.append(gradient.numpy(), 1.0)
-
-    def slack(x: Vector) -> Vector:
-        heights, _ = heights_of(x)
-        room = x[-1] - (goal.push * goal.extent.shortfall(heights)).numpy()
-        return np.concatenate([room, limits.slack(heights[None])[0].numpy()])
-
-    def slack_slopes(x: Vector) -> Vector:
-        _, slopes = heights_of(x)
-        room = (goal.push / goal.extent.unit)[:, None] * slopes
-        inside = (limits.signs / limits.units)[:, None] * slopes[limits.tasks]
-        epigraph = torch.cat([torch.ones(len(room), 1), torch.zeros(len(inside), 1)]).to(room.dtype)
-        return torch.cat([torch.cat([room, inside]), epigraph], 1).numpy()
-
-    heights, _ = heights_of(start.numpy())
-    first = float((goal.push * goal.extent.shortfall(heights)).amax())
+    epigraph = _Epigraph(landscape, goal, limits, start)
+    box: list[tuple[float | None, float | None]] = [(low, high)] * len(start)
+    # scipy's stubs know constraints of one number only
+    room: Any = {"type": "ineq", "fun": epigraph.room, "jac": epigraph.room_slopes}
     result = minimize(
-        objective,
-        np.append(start.numpy(), first),
-        jac=True,
+        epigraph.objective,
+        epigraph.start(),
+        jac=epigraph.objective_slopes,
         method="SLSQP",
-        bounds=[(low, high)] * len(start) + [(None, None)],
-        constraints={"type": "ineq", "fun": slack, "jac": slack_slopes},
-        options={"maxiter": ITERATIONS, "ftol": 1e-10},
+        bounds=[*box, (None, None)],
+        constraints=room,
+        options={"maxiter": ITERATIONS, "ftol": TOLERANCE},
     )
     return torch.from_numpy(np.asarray(result.x[:-1], dtype=np.float64)).clamp(low, high)
 
 
-class _Memory:
-    """The last evaluation of a landscape: SLSQP asks for value, constraints and slopes at one point in turn."""
+class _Epigraph:
+    """The smooth problem in x = (c, s). Keeps the last evaluation: SLSQP asks for values and slopes at one point in turn."""
 
-    def __init__(self, landscape: Landscape, start: Tensor) -> None:
-        self._landscape = landscape
+    def __init__(self, landscape: Landscape, goal: Goal, limits: Limits, start: Tensor) -> None:
+        self._landscape, self._goal, self._limits = landscape, goal, limits
         self._look(start)
 
-    def __call__(self, x: Vector) -> tuple[Tensor, Tensor]:
-        point = torch.from_numpy(x[: len(self._point)].copy())
+    def start(self) -> Vector:
+        """x at the point looked at last, with the least s."""
+        return np.append(self._point.numpy(), float((self._goal.push * self._shortfall()).amax()))
+
+    def objective(self, x: Vector) -> float:
+        self._turn_to(x)
+        return float(x[-1]) + float(self._shortfall() @ self._goal.pull)
+
+    def objective_slopes(self, x: Vector) -> Vector:
+        self._turn_to(x)
+        return np.append(-(self._goal.pull / self._goal.extent.unit @ self._slopes).numpy(), 1.0)
+
+    def room(self, x: Vector) -> Vector:
+        """What must not be negative: s less every pushed shortfall, and the slack of every limit."""
+        self._turn_to(x)
+        below = float(x[-1]) - self._goal.push * self._shortfall()
+        return np.asarray(torch.cat([below, self._limits.slack(self._heights[None])[0]]).numpy())
+
+    def room_slopes(self, x: Vector) -> Matrix:
+        self._turn_to(x)
+        below = (self._goal.push / self._goal.extent.unit)[:, None] * self._slopes
+        inside = (self._limits.signs / self._limits.units)[:, None] * self._slopes[self._limits.tasks]
+        along_s = torch.cat([below.new_ones(len(below), 1), inside.new_zeros(len(inside), 1)])
+        return np.asarray(torch.cat([torch.cat([below, inside]), along_s], 1).numpy())
+
+    def _shortfall(self) -> Tensor:
+        return self._goal.extent.shortfall(self._heights)
+
+    def _turn_to(self, x: Vector) -> None:
+        point = torch.from_numpy(x[:-1].copy())
         if not point.equal(self._point):
             self._look(point)
-        return self._heights, self._slopes
 
     def _look(self, point: Tensor) -> None:
         heights, slopes = self._landscape.slopes(point[None])

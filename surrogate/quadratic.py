@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+from scipy.stats import norm as normal
 from scipy.stats import t as student
 from torch import Tensor
 
@@ -31,8 +32,7 @@ class Quadratic:
     scale: Scale
     diagnostics: Diagnostics
     _fit: LinearFit = field(repr=False)
-    _noise: float = field(repr=False)  # variance of a residual of weight 1
-    _quantile: float = field(repr=False)  # two-sided 95 % of Student's t
+    _reach: float = field(repr=False)  # half of the 95 % interval of a residual of weight 1
     _mean_weight: float = field(repr=False)
 
     def linked(self, coefficients: Tensor) -> Tensor:
@@ -43,8 +43,7 @@ class Quadratic:
         """Scores at `coefficients`, n x D. The interval holds the parameters' uncertainty, the misfit and the sampling noise."""
         linked = self.linked(coefficients)
         weights = _weights(self.link, linked) / self._mean_weight
-        variance = self._noise * (self._fit.variance(quadratic_features(coefficients)) + 1.0 / weights)
-        reach = self._quantile * variance.sqrt()
+        reach = self._reach * (self._fit.variance(quadratic_features(coefficients)) + 1.0 / weights).sqrt()
         mean = self.link.inverse(linked)
         low, high = self.link.inverse(linked - reach), self.link.inverse(linked + reach)
         step = _half_step(self.scale)
@@ -73,7 +72,6 @@ def fit_quadratic(history: History, link: LinkName | Literal["auto"] = "auto", r
     if ridge == 0.0:
         _require_identified(fit, dimension)
     b, A = _matrix_of(fit.slopes, dimension)
-    noise, freedom = _residual_noise(fit, linked, weights / weights.mean(), history.scale, chosen)
     return Quadratic(
         A=A,
         b=b,
@@ -82,8 +80,7 @@ def fit_quadratic(history: History, link: LinkName | Literal["auto"] = "auto", r
         scale=history.scale,
         diagnostics=_diagnose(history, chosen, linked, fit, ridge),
         _fit=fit,
-        _noise=noise,
-        _quantile=float(student.ppf(0.975, freedom)),
+        _reach=_residual_reach(fit, linked, weights / weights.mean(), history.scale, chosen),
         _mean_weight=float(weights.mean()),
     )
 
@@ -126,14 +123,17 @@ def _require_identified(fit: LinearFit, dimension: int) -> None:
     )
 
 
-def _residual_noise(fit: LinearFit, linked: Tensor, weights: Tensor, scale: Scale, link: Link) -> tuple[float, float]:
-    """Variance of a residual of weight 1 and its degrees of freedom; never below the sampling noise of the metric."""
+def _residual_reach(fit: LinearFit, linked: Tensor, weights: Tensor, scale: Scale, link: Link) -> float:
+    """Half of the 95 % interval of a residual of weight 1: Student's t on the misfit, never below what sampling alone makes it."""
     freedom = len(linked) - float(fit.leverages.sum())
     if freedom < 1.0:
         # nothing is left over to learn the misfit from: the spread of the scores is all that is known
-        return float((weights * (linked - (weights * linked).mean()).square()).mean()), 1.0
-    misfit = float((weights * (linked - fit.fitted).square()).sum()) / freedom
-    return max(misfit, _sampling_noise(linked, weights, scale, link)), freedom
+        freedom, residuals = 1.0, linked - linked.mean()
+    else:
+        residuals = (linked - fit.fitted) * (len(linked) / freedom) ** 0.5
+    misfit = float((weights * residuals.square()).mean())
+    sampling = _sampling_noise(linked, weights, scale, link)
+    return max(float(student.ppf(0.975, freedom)) * misfit**0.5, float(normal.ppf(0.975)) * sampling**0.5)
 
 
 def _sampling_noise(linked: Tensor, weights: Tensor, scale: Scale, link: Link) -> float:
