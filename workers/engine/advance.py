@@ -1,0 +1,84 @@
+"""Takes a study one step further. Idempotent: the step follows from the rows, and a row changed meanwhile refuses it."""
+
+import logging
+from collections.abc import Sequence
+from typing import assert_never
+
+from app.domain.errors import ConflictError
+from app.domain.study import Study, StudyStatus
+from app.domain.trial import Proposal, Trial
+from app.store.port import Store
+from workers.engine.arrays import Evidence, gather_evidence
+from workers.engine.assembly import assemble_front
+from workers.engine.failures import STUDY_FAULTS, fail_study
+from workers.engine.fits import fit_tasks
+from workers.engine.plan import plan
+from workers.engine.proposals import propose_design, propose_report, propose_verification
+from workers.engine.selection import points_to_verify
+from workers.engine.stages import Await, Finish, Nothing, Propose, Stage, Step
+from workers.engine.workshop import Workshop
+
+log = logging.getLogger(__name__)
+
+
+def advance(workshop: Workshop, study_id: str) -> None:
+    """Does what is due for the study: proposes the trials of its next stage, waits, or writes its front.
+
+    A submitted study becomes running. A step that no further trial would mend fails the study with its code and sentence.
+    """
+    try:
+        study = _begin(workshop.store, workshop.store.study(study_id))
+        _take(workshop, study, workshop.store.trials(study_id))
+    except ConflictError as error:
+        log.info("study %s was taken further by somebody else: %s", study_id, error)
+
+
+def _begin(store: Store, study: Study) -> Study:
+    return store.step_study(study.id, StudyStatus.RUNNING) if study.status == StudyStatus.SUBMITTED else study
+
+
+def _take(workshop: Workshop, study: Study, trials: Sequence[Trial]) -> None:
+    try:
+        _carry_out(workshop, study, trials, plan(study, trials))
+    except STUDY_FAULTS as error:
+        fail_study(workshop.store, study.id, error, trials)
+
+
+def _carry_out(workshop: Workshop, study: Study, trials: Sequence[Trial], step: Step) -> None:
+    match step:
+        case Propose(stage):
+            proposals = _proposals(workshop, study, trials, stage)
+            added = workshop.store.propose(study.id, len(trials), proposals)
+            _send(workshop, [trial.id for trial in added])
+        case Await(waiting):
+            # their wake-ups may have been lost with the process that sent them
+            _send(workshop, waiting)
+        case Finish():
+            evidence = _evidence(workshop, study, trials)
+            workshop.store.finish(assemble_front(study.id, trials, evidence, fit_tasks(evidence)))
+        case Nothing():
+            log.debug("study %s is %s", study.id, study.status)
+        case _:
+            assert_never(step)
+
+
+def _proposals(workshop: Workshop, study: Study, trials: Sequence[Trial], stage: Stage) -> Sequence[Proposal]:
+    match stage:
+        case Stage.DESIGN:
+            return propose_design(study.spec, workshop.evaluator_of(study).gram.shape[0])
+        case Stage.VERIFY:
+            evidence = _evidence(workshop, study, trials)
+            return propose_verification(study.spec, points_to_verify(evidence, fit_tasks(evidence)))
+        case Stage.REPORT:
+            return propose_report(study.spec, len(trials[0].proposal.coefficients), trials)
+        case _:
+            assert_never(stage)
+
+
+def _evidence(workshop: Workshop, study: Study, trials: Sequence[Trial]) -> Evidence:
+    return gather_evidence(study.spec, trials, workshop.evaluator_of(study), workshop.blobs.get)
+
+
+def _send(workshop: Workshop, trials: Sequence[str]) -> None:
+    for trial in trials:
+        workshop.jobs.send("measure_trial", trial)

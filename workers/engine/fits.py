@@ -1,0 +1,74 @@
+"""Surrogates of a study's tasks: pure functions of what was measured."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from app.domain.front import Fit
+from app.domain.study import MethodSpec
+from surrogate.history import FittedSurrogate, History, Prediction
+from surrogate.quadratic import fit_quadratic
+from surrogate.solve import predicted_utilities, solve_front
+from workers.engine.arrays import Evidence
+
+Fits = Mapping[str, FittedSurrogate]
+"""By task, in the spec's order."""
+
+
+def fit_tasks(evidence: Evidence) -> Fits:
+    """One surrogate a task. Raises SurrogateError, above all UnidentifiedError where the trials are too few."""
+    return {task: _fit(evidence.spec.method, history, evidence.gram) for task, history in evidence.histories.items()}
+
+
+def _fit(method: MethodSpec, history: History, gram: Tensor) -> FittedSurrogate:
+    if method.surrogate == "quadratic":
+        return fit_quadratic(history, method.link, method.ridge)
+    from surrogate.select import fit_surrogate
+
+    return fit_surrogate(method.surrogate, history, gram, method.seed)
+
+
+def solve_candidates(evidence: Evidence, fits: Fits) -> Tensor:
+    """The predicted front, n x D with n <= the spec's `front.points`; deterministic given the spec's seed."""
+    spec = evidence.spec
+    return solve_front(
+        list(fits.values()),
+        low=spec.space.low,
+        high=spec.space.high,
+        dimension=evidence.dimension,
+        points=spec.front.points,
+        seed=spec.method.seed,
+        solver=spec.front.solver,
+    )
+
+
+def utilities(fits: Fits, coefficients: Tensor) -> Tensor:
+    """Smoothed predicted scores at n x D, turned so that larger is better: n x T."""
+    return predicted_utilities(list(fits.values()), coefficients)
+
+
+def predict_tasks(fits: Fits, coefficients: Tensor) -> Mapping[str, Prediction]:
+    """Predicted scores and intervals at n x D, by task."""
+    with torch.no_grad():
+        return {task: fit.predict(coefficients) for task, fit in fits.items()}
+
+
+def describe_fits(evidence: Evidence, fits: Fits) -> tuple[Fit, ...]:
+    """What the front tells of its surrogates; `predicted` are leave-one-out."""
+    return tuple(_describe(task, fit, evidence.histories[task]) for task, fit in fits.items())
+
+
+def _describe(task: str, fit: FittedSurrogate, history: History) -> Fit:
+    found = fit.diagnostics
+    return Fit(
+        task=task,
+        surrogate=found.surrogate,
+        trials=found.trials,
+        r2=found.r2,
+        loo_r2=found.loo_r2,
+        loo_rmse=found.loo_rmse,
+        details=found.details,
+        predicted=found.loo_scores,
+        measured=tuple(history.scores.tolist()),
+    )

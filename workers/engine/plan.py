@@ -1,0 +1,27 @@
+"""Decides what a study does next, from its rows alone: a killed study goes on where its trials say it stands."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from app.domain.errors import Fault, RefusedError
+from app.domain.study import MethodName, Study, StudySpec, StudyStatus
+from app.domain.trial import Trial
+from workers.engine import map_method
+from workers.engine.stages import Nothing, Step
+
+Method = Callable[[StudySpec, Sequence[Trial]], Step]
+
+METHODS: Mapping[MethodName, Method] = MappingProxyType({"map": map_method.next_step})
+
+
+def plan(study: Study, trials: Sequence[Trial]) -> Step:
+    """The next step of `study`, whose trials are `trials`, by number. Pure.
+
+    Raises RefusedError for a method that this version does not have.
+    """
+    if study.status not in (StudyStatus.SUBMITTED, StudyStatus.RUNNING):
+        return Nothing()
+    method = METHODS.get(study.spec.method.name)
+    if method is None:
+        raise RefusedError([Fault("method.name", f"this version has no {study.spec.method.name}: choose {', '.join(METHODS)}")])
+    return method(study.spec, trials)

@@ -1,0 +1,62 @@
+"""The trials of every stage. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from app.domain.study import StudySpec
+from app.domain.task import Split
+from app.domain.trial import Origin, Proposal, Trial
+from surrogate.design import initial_design
+from workers.engine.arrays import Scores, list_coefficients
+from workers.engine.merges import Merge, measured_scores, without_repeats
+from workers.engine.normalised import normalise, own_scores
+from workers.engine.references import Reference, best_of_families, references
+from workers.engine.selection import standing_trials
+
+
+def propose_design(spec: StudySpec, dimension: int) -> tuple[Proposal, ...]:
+    """`method.budget` trials of the design, and the references that are not among them, on the search split."""
+    tuned = len(spec.models.tuned)
+    space, method = spec.space, spec.method
+    design = initial_design(tuned, dimension // tuned, method.budget, method.seed, space.low, space.high)
+    compared = [reference.proposal("search") for reference in references(spec, dimension)]
+    return without_repeats([*_of_study(spec, "search", "design", design), *compared])
+
+
+def propose_verification(spec: StudySpec, points: Tensor) -> tuple[Proposal, ...]:
+    """`points`, n x D, on the search split."""
+    return tuple(_of_study(spec, "search", "verify", points))
+
+
+def propose_report(spec: StudySpec, dimension: int, trials: Sequence[Trial]) -> tuple[Proposal, ...]:
+    """On the report split: the verified points that stand, the base, the tuned models, and the best of each baseline family."""
+    named = references(spec, dimension)
+    search = measured_scores(trials, "search")
+    verified = [
+        Proposal("verify", "report", trial.proposal.coefficients, transform=trial.proposal.transform)
+        for trial in standing_trials(spec, trials)
+    ]
+    plain = [reference for reference in named if not reference.is_baseline]
+    chosen = [*plain, *best_of_families(named, merits(spec, named, search))]
+    return without_repeats([*verified, *(reference.proposal("report") for reference in chosen)])
+
+
+def individual_scores(named: Sequence[Reference], measured: Mapping[Merge, Scores]) -> Mapping[str, Scores]:
+    """Scores of the tuned models alone, by name, those that were measured."""
+    alone = [reference for reference in named if reference.family == "individual"]
+    return {reference.name: measured[reference.merge] for reference in alone if reference.merge in measured}
+
+
+def merits(spec: StudySpec, named: Sequence[Reference], search: Mapping[Merge, Scores]) -> Mapping[Merge, float]:
+    """Mean normalised search score of the named merges; without any tuned model's score every merit is 0."""
+    own = own_scores(spec, individual_scores(named, search))
+    found = [reference.merge for reference in named if reference.merge in search]
+    if own is None or not found:
+        return dict.fromkeys(found, 0.0)
+    means = normalise(spec, own, [search[merge] for merge in found]).mean(1)
+    return dict(zip(found, means.tolist(), strict=True))
+
+
+def _of_study(spec: StudySpec, split: Split, origin: Origin, points: Tensor) -> list[Proposal]:
+    return [Proposal(origin, split, row, transform=spec.transform) for row in list_coefficients(points)]
