@@ -1,0 +1,138 @@
+"""Ordinary kriging: a Gaussian process with an unknown constant, for any number of columns that share one kernel.
+
+Predictions, leave-one-out predictions and samples are all weights on the trials, n x K with rows that sum to one, to be multiplied
+with whatever was measured. So the K x K algebra is done once, whatever the number of columns.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from surrogate.errors import FitFailedError
+from surrogate.kernel import Kernel, KernelPrior
+
+Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
+
+# Columns are strongly correlated: the marginal likelihood of P of them counts as that of this many independent ones beside the prior.
+EFFECTIVE_COLUMNS = 10.0
+STEPS = 40
+# Relative change of the loss at which the search stops: predictions no longer feel it.
+TOLERANCE = 1e-5
+LOWEST, HIGHEST = -12.0, 6.0
+JITTER = 1e-8
+
+
+@dataclass(frozen=True)
+class Kriging:
+    """A fitted process.
+
+    `points`: K x D. `inverse`: S⁻¹ of their Gram matrix S with noise, K x K. `residual`: the same with the constant projected out,
+    S⁻¹ - S⁻¹11ᵀS⁻¹ / 1ᵀS⁻¹1.
+    """
+
+    kernel: Kernel
+    points: Tensor
+    inverse: Tensor
+    residual: Tensor
+
+    def weights(self, coefficients: Tensor) -> Tensor:
+        """Weights on the trials, n x K, rows summing to one; differentiable in `coefficients`, n x D."""
+        solved = self.kernel.between(coefficients, self.points) @ self.inverse
+        return solved + (1 - solved.sum(-1, keepdim=True)) * self._constant_weights()
+
+    def variance(self, coefficients: Tensor) -> Tensor:
+        """Predictive variances, n, noise of a new trial included, in units of the outputs' common amplitude."""
+        cross = self.kernel.between(coefficients, self.points)
+        solved = cross @ self.inverse
+        constant = (1 - solved.sum(-1)).square() / self.inverse.sum()
+        return (self.kernel.at(coefficients) - (solved * cross).sum(-1) + constant).clamp_min(0) + self.kernel.noise
+
+    def sample_weights(self, coefficients: Tensor, generator: torch.Generator) -> Tensor:
+        """Weights, n x K, of one joint posterior sample at `coefficients` (n x D), without the noise of new trials.
+
+        A sample is mean + C^½ Z, the rows of Z drawn from the columns' covariance, which the K - 1 whitened trials estimate:
+        Z = N L⁻¹Y / √(K - 1) with N standard normal is again a weight on the trials.
+        """
+        trials = len(self.points)
+        deviation = _root(self._posterior_covariance(coefficients))
+        normal = torch.randn(len(coefficients), trials, generator=generator, dtype=torch.float64)
+        whitened = normal @ _root(self.residual) / (trials - 1) ** 0.5
+        sample: Tensor = self.weights(coefficients) + deviation @ whitened
+        return sample
+
+    def _posterior_covariance(self, coefficients: Tensor) -> Tensor:
+        cross = self.kernel.between(coefficients, self.points)
+        solved: Tensor = cross @ self.inverse
+        short = (1 - solved.sum(-1)) / self.inverse.sum().sqrt()
+        covariance: Tensor = self.kernel.between(coefficients, coefficients) - solved @ cross.T + torch.outer(short, short)
+        return covariance
+
+    def loo_weights(self) -> Tensor:
+        """Weights, K x K with zero diagonal, that predict every trial from the others, the constant estimated anew."""
+        return torch.eye(len(self.points), dtype=torch.float64) - self.residual / self.residual.diagonal()[:, None]
+
+    def loo_variance(self) -> Tensor:
+        """Leave-one-out predictive variances, K, in the unit of `variance`."""
+        return 1 / self.residual.diagonal()
+
+    def _constant_weights(self) -> Tensor:
+        column: Tensor = self.inverse.sum(0)
+        return column / column.sum()
+
+
+def krige(kernel: Kernel, points: Tensor) -> Kriging:
+    """The process of `kernel` at `points` (K x D, K >= 2). Raises FitFailedError when its Gram matrix is not positive definite."""
+    covariance = kernel.between(points, points)
+    covariance.diagonal().add_(kernel.noise + JITTER * covariance.diagonal().mean())
+    factor, info = torch.linalg.cholesky_ex(covariance)
+    if int(info):
+        raise FitFailedError("the Gram matrix of the trials is not positive definite: are coefficients repeated many times?")
+    inverse = torch.cholesky_inverse(factor)
+    column = inverse.sum(0)
+    return Kriging(kernel, points, inverse, inverse - torch.outer(column, column) / column.sum())
+
+
+def fit_kriging(points: Tensor, moments: Tensor, prior: KernelPrior) -> Kriging:
+    """The kernel that predicts every trial best from the others, and its process.
+
+    `points`: K x D. `moments`: K x K, YYᵀ / P of the P columns. Minimises by L-BFGS the negative leave-one-out predictive density with the
+    common amplitude profiled out (Rasmussen & Williams, 5.4.2) plus the prior. Raises FitFailedError when no finite optimum is found.
+    """
+
+    def objective(logs: Vector) -> tuple[float, Vector]:
+        vector = torch.from_numpy(logs)
+        process = krige(Kernel.from_logs(vector, prior.correlation), points)
+        fitness, adjoint = loo_loss(process.residual, moments)
+        penalty, slope = prior.loss(vector)
+        return float(fitness + penalty), (process.kernel.gradient(points, adjoint) + slope).numpy()
+
+    bounds = [(LOWEST, HIGHEST)] * len(prior.center)
+    start: Vector = prior.center.clamp(LOWEST, HIGHEST).numpy()
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS, "ftol": TOLERANCE})
+    if not math.isfinite(found.fun):
+        raise FitFailedError(f"fitting the kernel did not converge: {found.message}")
+    return krige(Kernel.from_logs(torch.from_numpy(found.x), prior.correlation), points)
+
+
+def loo_loss(residual: Tensor, moments: Tensor) -> tuple[Tensor, Tensor]:
+    """Negative log leave-one-out predictive density of the columns, and its derivative by the Gram matrix (K x K, symmetric)."""
+    precision = residual.diagonal()
+    spread = residual @ moments @ residual
+    ratios = spread.diagonal() / precision
+    floor = torch.finfo(torch.float64).tiny
+    mean = ratios.mean() + floor
+    loss = len(residual) * torch.log(mean) - precision.log().sum()
+    cross = residual @ (spread / precision[:, None])
+    adjoint = (residual * ((ratios / mean + 1) / precision)) @ residual - (cross + cross.T) / mean
+    return 0.5 * EFFECTIVE_COLUMNS * loss, 0.5 * EFFECTIVE_COLUMNS * adjoint
+
+
+def _root(covariance: Tensor) -> Tensor:
+    """Symmetric square root of a positive semi-definite matrix; what rounding made negative counts as zero."""
+    values, vectors = torch.linalg.eigh(covariance)
+    root: Tensor = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    return root

@@ -1,0 +1,127 @@
+"""The output-space surrogate: regress the network's outputs, which are smooth in the coefficients, and apply the real metric to them."""
+
+from dataclasses import dataclass, field
+
+import torch
+from scipy.stats import t as student
+from torch import Tensor
+
+from surrogate.errors import InvalidRequestError, UnidentifiedError
+from surrogate.figures import r_squared, root_mean_square
+from surrogate.history import Diagnostics, History, Prediction, Scale
+from surrogate.kernel import prior_from_gram
+from surrogate.kriging import Kriging, fit_kriging
+from surrogate.mixtures import Metric, Mixtures, mixtures_of
+from surrogate.smoothing import Smoothing, smoothing_of
+
+FEWEST_TRIALS = 3
+
+
+@dataclass(frozen=True)
+class OutputSpace:
+    """One Gaussian process for all output columns of a task: a FittedSurrogate. Built by `fit_output_space`."""
+
+    scale: Scale
+    diagnostics: Diagnostics
+    _process: Kriging = field(repr=False)
+    _outputs: Mixtures = field(repr=False)
+    _metric: Metric = field(repr=False)
+    _smoothing: Smoothing = field(repr=False)
+    _reach: float = field(repr=False)  # half width of the interval for one standard deviation of the outputs
+
+    def predict(self, coefficients: Tensor) -> Prediction:
+        """Scores at `coefficients`, n x D: the metric of the predicted outputs.
+
+        The interval is for a merge measured on the trials' own examples. These are the same for every trial, so no binomial noise
+        enters: what does is the deviation of the outputs from their prediction, and the step that one example makes.
+        """
+        coefficients = coefficients.detach()
+        weights = self._process.weights(coefficients)
+        smooth = self._smoothing.of_outputs()
+        if smooth is None:
+            (mean,) = self._outputs.score(weights, self._metric)
+            smoothed = self._smoothing.score(coefficients, weights)
+        else:
+            mean, smoothed = self._outputs.score(weights, self._metric, smooth)
+        reach = self._reach * self._process.variance(coefficients).sqrt() + _half_step(self.scale)
+        return Prediction(mean, _within(mean - reach, self.scale), _within(mean + reach, self.scale), smoothed)
+
+    def utility(self, coefficients: Tensor) -> Tensor:
+        """The smoothed score turned so that larger is better, n; differentiable in `coefficients`, n x D."""
+        smoothed = self._smoothing.score(coefficients, self._process.weights(coefficients))
+        return smoothed if self.scale.maximize else -smoothed
+
+    def draw(self, coefficients: Tensor, draws: int, seed: int) -> Tensor:
+        """Scores of `draws` joint samples of the outputs' posterior, draws x n, at `coefficients` (n x D); for Thompson sampling.
+
+        Columns covary as the trials' whitened outputs do, so that a sample stays a weighted sum of measured outputs.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        samples = [self._process.sample_weights(coefficients.detach(), generator) for _ in range(draws)]
+        return torch.stack([self._outputs.score(weights, self._metric)[0] for weights in samples])
+
+
+def fit_output_space(history: History, gram: Tensor | None = None, seed: int = 0) -> OutputSpace:
+    """The output-space surrogate of one task's trials.
+
+    `gram`: D x D, inner products of the task vectors (of their groups), the centre of the length scales' prior. `seed`: of the points
+    at which a metric without a smooth form is emulated. Raises InvalidRequestError where the history has no outputs or `gram` does
+    not fit, UnidentifiedError below three trials, FitFailedError when the numerics fail.
+    """
+    if history.outputs is None:
+        raise InvalidRequestError("the output-space surrogate needs the outputs of the trials: choose gp or quadratic for scores alone")
+    trials, dimension = history.coefficients.shape
+    if trials < FEWEST_TRIALS:
+        raise UnidentifiedError(f"length scales need {FEWEST_TRIALS} trials, there are {trials}", FEWEST_TRIALS, trials)
+    if gram is not None and gram.shape != (dimension, dimension):
+        raise InvalidRequestError(
+            f"the Gram matrix of the task vectors is {tuple(gram.shape)}, the coefficients need {dimension} x {dimension}"
+        )
+    outputs = mixtures_of(history.outputs.values)
+    process = fit_kriging(history.coefficients, outputs.moments(), prior_from_gram(dimension, gram))
+    own = torch.cat([process.loo_weights(), process.weights(history.coefficients)])
+    left_out, fitted = outputs.score(own, history.outputs.score)[0].chunk(2)
+    return OutputSpace(
+        scale=history.scale,
+        diagnostics=_diagnose(history, process, fitted, left_out),
+        _process=process,
+        _outputs=outputs,
+        _metric=history.outputs.score,
+        _smoothing=smoothing_of(history, outputs, history.outputs, process, seed),
+        _reach=_reach(history.scores - left_out, process.loo_variance(), dimension),
+    )
+
+
+def _reach(errors: Tensor, variances: Tensor, dimension: int) -> float:
+    """How far a score strays, at 95 %, for each standard deviation of its outputs: from the leave-one-out errors, K.
+
+    Student's t, since a handful of trials says little about its own errors, less so when they also chose the length scales.
+    """
+    freedom = max(1, len(errors) - dimension - 1)
+    return float(student.ppf(0.975, freedom)) * float((errors.square() / variances).mean().sqrt())
+
+
+def _diagnose(history: History, process: Kriging, fitted: Tensor, left_out: Tensor) -> Diagnostics:
+    kernel = process.kernel
+    return Diagnostics(
+        surrogate="output",
+        trials=len(history.scores),
+        r2=r_squared(history.scores, fitted),
+        loo_r2=r_squared(history.scores, left_out),
+        loo_rmse=root_mean_square(history.scores - left_out),
+        loo_scores=tuple(left_out.tolist()),
+        details={
+            "length_scales": (1 / kernel.inverse_lengths).tolist(),
+            "polynomial_weights": kernel.weights.tolist(),
+            "polynomial": float(kernel.polynomial),
+            "noise": float(kernel.noise),
+        },
+    )
+
+
+def _half_step(scale: Scale) -> float:
+    return 0.5 / scale.examples if scale.proportion and scale.examples else 0.0
+
+
+def _within(scores: Tensor, scale: Scale) -> Tensor:
+    return scores.clamp(scale.low, scale.high) if scale.low is not None or scale.high is not None else scores
