@@ -29,7 +29,7 @@ def initial_design(tuned: int, groups: int, count: int, seed: int, low: float, h
     if high > 0:
         share = simplex_share(tuned)
         turn = (torch.arange(1, rest + 1) * share).floor() > (torch.arange(rest) * share).floor()
-        rows[turn] = _simplex_points(tuned, groups, int(turn.sum()), seed, high).clamp_min(low)
+        rows[turn] = _simplex_points(tuned, groups, int(turn.sum()), seed, high).clamp(low, high)
     return torch.cat([corners, rows])
 
 
@@ -45,6 +45,9 @@ def _corners(tuned: int, groups: int, low: float, high: float) -> Tensor:
 
 
 def sobol_points(dimension: int, count: int, seed: int) -> Tensor:
+    """The first `count` >= 0 points of a scrambled Sobol sequence in [0, 1]^`dimension`. Returns count x dimension."""
+    if count == 0:
+        return torch.zeros(0, dimension, dtype=torch.float64)
     engine = SobolEngine(dimension, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
     return engine.draw(count, dtype=torch.float64)
 

@@ -1,5 +1,6 @@
 """The quadratic surrogate of MAP (arXiv 2406.07529, eq. 5), fitted in closed form on linked scores."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -133,7 +134,7 @@ def _residual_reach(fit: LinearFit, linked: Tensor, weights: Tensor, scale: Scal
         residuals = (linked - fit.fitted) * (len(linked) / freedom) ** 0.5
     misfit = float((weights * residuals.square()).mean())
     sampling = _sampling_noise(linked, weights, scale, link)
-    return max(float(student.ppf(0.975, freedom)) * misfit**0.5, float(normal.ppf(0.975)) * sampling**0.5)
+    return max(float(student.ppf(0.975, freedom)) * math.sqrt(misfit), float(normal.ppf(0.975)) * math.sqrt(sampling))
 
 
 def _sampling_noise(linked: Tensor, weights: Tensor, scale: Scale, link: Link) -> float:
