@@ -9,6 +9,7 @@ from app.domain.front import Fit
 from app.domain.study import MethodSpec
 from surrogate.history import FittedSurrogate, History, Prediction
 from surrogate.quadratic import fit_quadratic
+from surrogate.select import fit_surrogate
 from surrogate.solve import predicted_utilities, solve_front
 from workers.engine.arrays import Evidence
 
@@ -24,8 +25,6 @@ def fit_tasks(evidence: Evidence) -> Fits:
 def _fit(method: MethodSpec, history: History, gram: Tensor) -> FittedSurrogate:
     if method.surrogate == "quadratic":
         return fit_quadratic(history, method.link, method.ridge)
-    from surrogate.select import fit_surrogate
-
     return fit_surrogate(method.surrogate, history, gram, method.seed)
 
 

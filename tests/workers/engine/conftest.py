@@ -176,9 +176,9 @@ class House:
 def house(tmp_path):
     """Makes a house with the study of a spec submitted."""
 
-    def make(spec: StudySpec | None = None, **settings: object) -> House:
+    def make(spec: StudySpec | None = None, store: MemoryStore | None = None, **settings: object) -> House:
         wanted = spec or spec_of()
-        built = House(MemoryStore(), MemoryBlobs(tmp_path), AnalyticEvaluator(wanted, **settings), InlineJobs())
+        built = House(store or MemoryStore(), MemoryBlobs(tmp_path), AnalyticEvaluator(wanted, **settings), InlineJobs())
         born = datetime(2026, 1, 1, tzinfo=UTC)
         built.store.add_study(Study(STUDY, wanted, StudyStatus.SUBMITTED, born, born))
         built.jobs.send("advance_study", STUDY)
@@ -187,17 +187,17 @@ def house(tmp_path):
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def spec():
     return spec_of
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def trial():
     return trial_of
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def unmeasurable():
     """A fault: proposals that `chosen` picks come out as not finite."""
 

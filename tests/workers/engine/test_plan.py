@@ -1,0 +1,69 @@
+"""Which step is due, for every state that the trials of a study can be in."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from app.domain.errors import RefusedError
+from app.domain.study import FrontSpec, MethodSpec, Study, StudyStatus
+from app.domain.trial import Proposal, TrialStatus
+from workers.engine.plan import plan
+from workers.engine.stages import Await, Finish, Nothing, Propose, Stage
+
+BORN = datetime(2026, 1, 1, tzinfo=UTC)
+PROPOSED, MEASURING, FINISHED, FAILED = TrialStatus
+
+# (trials as origin, split, status) -> step
+TABLE = {
+    "nothing yet": ([], Propose(Stage.DESIGN)),
+    "design waits": ([("design", "search", PROPOSED)], Await(("trial_0",))),
+    "design under way": ([("design", "search", FINISHED), ("design", "search", MEASURING)], Await(("trial_1",))),
+    "a baseline is late": ([("design", "search", FINISHED), ("baseline", "search", PROPOSED)], Await(("trial_1",))),
+    "design in": ([("design", "search", FINISHED), ("baseline", "search", FINISHED)], Propose(Stage.VERIFY)),
+    "design in, one failed": ([("design", "search", FINISHED), ("design", "search", FAILED)], Propose(Stage.VERIFY)),
+    "verification under way": ([("design", "search", FINISHED), ("verify", "search", MEASURING)], Await(("trial_1",))),
+    "verification in": ([("design", "search", FINISHED), ("verify", "search", FINISHED)], Propose(Stage.REPORT)),
+    "verification failed": ([("design", "search", FINISHED), ("verify", "search", FAILED)], Propose(Stage.REPORT)),
+    "report under way": ([("verify", "search", FINISHED), ("verify", "report", PROPOSED)], Await(("trial_1",))),
+    "report in": ([("verify", "search", FINISHED), ("verify", "report", FINISHED)], Finish()),
+    "report failed": ([("verify", "search", FINISHED), ("design", "report", FAILED)], Finish()),
+}
+
+
+def study_of(spec, status=StudyStatus.RUNNING) -> Study:
+    return Study("study_1", spec, status, BORN, BORN)
+
+
+@pytest.fixture
+def trials(trial):
+    def build(rows):
+        return [
+            trial(number, Proposal(origin, split, (0.1 * number, 0.2)), status) for number, (origin, split, status) in enumerate(rows)
+        ]
+
+    return build
+
+
+class TestMap:
+    @pytest.mark.parametrize(("rows", "step"), TABLE.values(), ids=TABLE)
+    def test_step_follows_from_the_trials(self, spec, trials, rows, step):
+        assert plan(study_of(spec()), trials(rows)) == step
+
+    def test_a_study_without_verification_goes_from_design_to_report(self, spec, trials):
+        unverified = spec(front=FrontSpec(points=12, verify=0))
+        assert plan(study_of(unverified), trials([("design", "search", FINISHED)])) == Propose(Stage.REPORT)
+
+
+class TestStatus:
+    @pytest.mark.parametrize("status", [StudyStatus.FINISHED, StudyStatus.FAILED, StudyStatus.CANCELLED])
+    @pytest.mark.parametrize("rows", [[], [("design", "search", PROPOSED)], [("design", "report", FINISHED)]])
+    def test_a_study_that_is_over_asks_for_nothing(self, spec, trials, status, rows):
+        assert plan(study_of(spec(), status), trials(rows)) == Nothing()
+
+    def test_a_submitted_study_is_planned_like_a_running_one(self, spec):
+        assert plan(study_of(spec(), StudyStatus.SUBMITTED), []) == Propose(Stage.DESIGN)
+
+
+def test_a_method_of_another_version_is_refused_by_name(spec):
+    with pytest.raises(RefusedError, match=r"method\.name: this version has no .*nested.*: choose map"):
+        plan(study_of(spec(method=MethodSpec(name="nested"))), [])
