@@ -1,7 +1,6 @@
 """Architecture `factory`: a Python callable of the user's that returns the module."""
 
 import hashlib
-import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
@@ -51,10 +50,10 @@ def _find(architecture: FactoryArchitecture) -> Callable[[], object]:
 
 def _load(architecture: FactoryArchitecture) -> ModuleType:
     path = Path(architecture.file)
-    if path.suffix == ".py" and not path.is_file():
-        raise _refused(f"no such file: {path}")
+    if path.suffix != ".py" or not path.is_file():
+        raise _refused(f"no such Python file: {path}")
     try:
-        return _load_file(path) if path.suffix == ".py" else importlib.import_module(architecture.file)
+        return _load_file(path)
     except Exception as error:
         raise _refused(f"{architecture.file} cannot be imported: {type(error).__name__}: {error}") from error
 

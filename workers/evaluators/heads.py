@@ -18,9 +18,7 @@ from workers.evaluators.network import Network
 
 @dataclass(frozen=True)
 class NoHead:
-    """The network's outputs are the task's. `columns`: how many there are, None where only a run shows it."""
-
-    columns: int | None = None
+    """The network's outputs are the task's."""
 
 
 @dataclass(frozen=True, eq=False)

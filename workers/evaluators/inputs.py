@@ -10,17 +10,16 @@ from app.datasets.dataset import Arrays, Dataset, Texts
 from app.domain.errors import Fault
 from workers.evaluators.network import LONE, Inputs, Network
 
-TOKENS, PIXELS = "input_ids", "pixel_values"
+TOKENS, MASK, PIXELS = "input_ids", "attention_mask", "pixel_values"
 BATCH_ARRAYS = 128
 
 
 @dataclass(frozen=True)
 class PreparedInputs:
-    """`batches` in the order of cost; `places`: m, for each example its row among all rows of the batches. `tokens`: m, where texts."""
+    """`batches` in the order of cost; `places`: m, for each example its row among all rows of the batches."""
 
     batches: tuple[Inputs, ...]
     places: Tensor
-    tokens: Tensor | None = None
 
     def restore(self, rows: Tensor) -> Tensor:
         """Rows in the order of the batches -> in the order of the examples."""

@@ -19,11 +19,11 @@ _SHOWN = 20
 class Binding:
     """`sources`: for each parameter and buffer of the module the tensor it reads (tied ones share one).
 
-    `unread`: tensors that the module does not read (heads of other models).
+    `optional`: tensors that the module can do without: heads of other models, buffers that it makes itself.
     """
 
     sources: Mapping[str, str]
-    unread: tuple[str, ...]
+    optional: tuple[str, ...]
 
 
 def plan_binding(network: Network, shapes: Mapping[str, tuple[int, ...]]) -> Binding:
@@ -35,14 +35,15 @@ def plan_binding(network: Network, shapes: Mapping[str, tuple[int, ...]]) -> Bin
     slots = dict(_slots(network))
     sources = match_names(slots, shapes, network.prefix)
     sources |= _tied(network.module, sources)
-    missing = [name for name, required in slots.items() if required and name not in sources and name not in network.spare]
+    missing = [name for name, required in slots.items() if required and name not in sources]
     read = frozenset(sources.values())
     unread = tuple(name for name in shapes if name not in read)
     surplus = _of_further_blocks(unread, slots, network.prefix) if network.prefix else unread
     faults = [*_missing_faults(missing), *_unread_faults(surplus), *_shape_faults(network.module, sources, shapes)]
     if faults:
         raise RefusedError(faults)
-    return Binding(sources, unread)
+    needed = {sources[name] for name, required in slots.items() if required and name in sources}
+    return Binding(sources, tuple(name for name in shapes if name not in needed))
 
 
 def bind_module(module: nn.Module, binding: Binding, tensors: Mapping[str, Tensor], device: torch.device) -> None:
@@ -52,17 +53,17 @@ def bind_module(module: nn.Module, binding: Binding, tensors: Mapping[str, Tenso
     """
     shared: dict[str, nn.Parameter] = {}
     for name, source in binding.sources.items():
-        owner, leaf = _place(module, name)
+        owner, leaf = place_of(module, name)
         if leaf in owner._parameters:
             shared.setdefault(source, nn.Parameter(tensors[source], requires_grad=False))
             setattr(owner, leaf, shared[source])  # not by hand: recurrent layers keep lists of their weights
         else:
             setattr(owner, leaf, tensors[source])
     for name, buffer in list(module.named_buffers()):
-        owner, leaf = _place(module, name)
+        owner, leaf = place_of(module, name)
         setattr(owner, leaf, buffer.to(device))
     for name, parameter in list(module.named_parameters()):
-        owner, leaf = _place(module, name)
+        owner, leaf = place_of(module, name)
         if name not in binding.sources:
             setattr(owner, leaf, nn.Parameter(torch.zeros_like(parameter, device=device), requires_grad=False))
 
@@ -72,7 +73,7 @@ def _slots(network: Network) -> Iterator[tuple[str, bool]]:
     kept = network.module.state_dict(keep_vars=True).keys()
     for name, _ in network.module.named_parameters(remove_duplicate=False):
         if name not in network.own:
-            yield name, True
+            yield name, name not in network.spare
     for name, _ in network.module.named_buffers(remove_duplicate=False):
         yield name, name in kept
 
@@ -113,12 +114,13 @@ def _listed(names: tuple[str, ...] | list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
-def _place(module: nn.Module, name: str) -> tuple[nn.Module, str]:
+def place_of(module: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The submodule that holds a parameter or buffer, and its name there."""
     path, _, leaf = name.rpartition(".")
     return module.get_submodule(path), leaf
 
 
 def _tensor(module: nn.Module, name: str) -> Tensor:
-    owner, leaf = _place(module, name)
+    owner, leaf = place_of(module, name)
     tensor: Tensor = getattr(owner, leaf)
     return tensor

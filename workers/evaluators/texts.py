@@ -63,7 +63,7 @@ def prepare_texts(texts: Texts, reader: TextReader, task: TaskSpec, device: torc
     order = np.argsort(-lengths, kind="stable")
     size = task.batch or reader.batch
     batches = tuple(_pad(columns, order[start : start + size], reader.padding, device) for start in range(0, len(order), size))
-    return PreparedInputs(batches, torch.from_numpy(np.argsort(order, kind="stable")), torch.from_numpy(lengths))
+    return PreparedInputs(batches, torch.from_numpy(np.argsort(order, kind="stable")))
 
 
 def _tokenise(texts: Texts, reader: TextReader, max_length: int) -> dict[str, list[list[int]]]:

@@ -14,11 +14,10 @@ from transformers.initialization import no_init_weights
 
 from app.domain.errors import Fault, RefusedError
 from app.domain.study import TransformersArchitecture
-from workers.evaluators.inputs import TOKENS
+from workers.evaluators.inputs import MASK, TOKENS
 from workers.evaluators.network import Gives, Inputs, Network
 
 WHERE = "architecture.transformers"
-MASK = "attention_mask"
 
 _HEADED = ("AutoModelForSequenceClassification", "AutoModelForImageClassification")
 

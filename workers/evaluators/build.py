@@ -1,0 +1,42 @@
+"""Builds the evaluator of a study: everything that its trials share, made once."""
+
+import torch
+from torch import Tensor
+
+from app.domain.study import StudySpec
+from app.domain.task import Split
+from checkpoints.gram import gram
+from checkpoints.transforms.prepare import prepare_transform
+from workers.evaluators.content import read_content
+from workers.evaluators.evaluator import MergeEvaluator
+from workers.evaluators.merges import Merges, choose_place, to_transform
+from workers.evaluators.passes import SPLITS, Pass, plan_passes, token_weights
+from workers.evaluators.scorer import TaskScorer
+from workers.evaluators.tasks import TaskContent
+
+
+def build_evaluator(spec: StudySpec, device: str, memory: int | None = None) -> MergeEvaluator:
+    """An evaluator of the study's merges on `device` (cpu, cuda, cuda:1).
+
+    `memory`: bytes of the device that merged weights, base and task vectors may take together, by default a share of what is
+    free; where they do not fit, base and task vectors are read from their files at every trial. Weights are float32, on an
+    accelerator of the base's own dtype. Raises RefusedError with every fault of what the spec names.
+    """
+    content = read_content(spec)
+    place = choose_place(content.models, device, memory)
+    merges = Merges(content.models, content.groups, place, spec.transform)
+    merges.of(spec.transform)  # before the data: it plans with the memory that is free
+    passes = plan_passes(content, place.dtype, place.device)
+    scorers = {task.spec.name: _scorer(task, passes) for task in content.tasks}
+    products = gram(content.models, content.groups, prepare_transform(to_transform(spec.transform), content.models))
+    return MergeEvaluator(content.network, content.binding, merges, passes, scorers, products)
+
+
+def _scorer(task: TaskContent, passes: tuple[Pass, ...]) -> TaskScorer:
+    return TaskScorer(task.scored.metric, task.scored.outputs, {split: _targets(task, split, passes) for split in SPLITS})
+
+
+def _targets(task: TaskContent, split: Split, passes: tuple[Pass, ...]) -> Tensor:
+    if task.scored.outputs == "losses":
+        return token_weights(passes, task.spec.name, split)
+    return task.targets(split) if task.scored.metric.labels else torch.zeros(len(task.splits.rows(split)))

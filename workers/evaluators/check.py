@@ -1,0 +1,54 @@
+"""Everything that is wrong with what a manifest names, before any work."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from app.domain.errors import Fault, RefusedError
+from app.domain.study import ModelSetSpec, StudySpec
+from checkpoints.errors import CheckpointError
+from checkpoints.layout import Layout, open_layout
+from checkpoints.read import MappedTensors
+from workers.evaluators.content import read_content
+
+_BLOCK = 1 << 20
+
+
+def check_study(spec: StudySpec) -> list[Fault]:
+    """All faults of the files that `spec` names and of how they fit together, each with the path of its key; none: it can run.
+
+    Reads every weight once (a NaN would spread over every merge) and every example; runs no more than one example of a factory's module.
+    """
+    faults: list[Fault] = []
+    try:
+        read_content(spec)
+    except RefusedError as error:
+        faults.extend(error.faults)
+    for where, layout in _readable(spec.models):
+        faults.extend(Fault(where, problem) for problem in _not_finite(MappedTensors(layout)))
+    return faults
+
+
+def _readable(models: ModelSetSpec) -> Iterator[tuple[str, Layout]]:
+    paths = {"models.base": models.base} | {f"models.tuned.{name}": path for name, path in models.tuned.items()}
+    for where, path in paths.items():
+        try:
+            yield where, open_layout(Path(path))
+        except CheckpointError:
+            continue  # told already, by read_content
+
+
+def _not_finite(tensors: MappedTensors) -> Iterator[str]:
+    for name, place in tensors.layout.tensors.items():
+        if place.entry.floating:
+            starts = range(0, place.entry.elements, _BLOCK)
+            count = sum(_count(tensors, name, start, min(start + _BLOCK, place.entry.elements)) for start in starts)
+            if count:
+                yield f"{name}: {count} of {place.entry.elements} values are NaN or infinite"
+
+
+def _count(tensors: MappedTensors, name: str, start: int, stop: int) -> int:
+    values = tensors.flat(name, start, stop)
+    low, high = torch.aminmax(values)  # both carry a NaN; far cheaper than a mask of every value
+    return 0 if bool(torch.isfinite(low)) and bool(torch.isfinite(high)) else int((~torch.isfinite(values)).sum())
