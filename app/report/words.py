@@ -61,7 +61,7 @@ def _how_sure(task: TaskSpec, front: Front, fit: Fit) -> str:
         return "Its error could not be estimated: too few trials to leave one out."
     told = f"A trial left out of the fit is predicted to within {fit.loo_rmse:.3g} of {task.metric} (root mean square)"
     share = error_share(front, fit)
-    return f"{told}." if share is None else f"{told}: {share:.0%} of the range that the front spans on this task."
+    return f"{told}." if share is None else f"{told}: {100 * share:.0f} % of the range that the front spans on this task."
 
 
 def _coverage(front: Front, task: str) -> str:

@@ -54,7 +54,7 @@ class World:
 
 
 def _front_coefficients(world: World, points: int) -> np.ndarray:
-    many = world.random.dirichlet(np.full(len(world.names), 1.2), 1500) * world.random.uniform(0.8, 3, (1500, 1))
+    many = world.random.dirichlet(np.full(len(world.names), 1.2), 300) * world.random.uniform(0.8, 3, (300, 1))
     many = np.clip(many, 0, 1)
     good = world.goodness(many)
     kept = [row for row in range(len(many)) if not ((good >= good[row]).all(1) & (good > good[row]).any(1)).any()]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.errors import RefusedError
@@ -73,6 +73,7 @@ class TestContents:
 
 
 class TestReading:
+    @settings(max_examples=20, deadline=None)
     @given(names=names, seed=st.integers(0, 1000))
     def test_the_front_reads_back_the_same(self, make_run, names, seed):
         run = make_run(names, study_name=names[0], seed=seed, budget=8, points=6, verify=3)

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import io
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.trial import TrialStatus
@@ -32,6 +32,7 @@ class TestFrontTable:
         front = dataclasses.replace(make_run(("a", "b"), budget=8).front, columns=("a:block.0", "a:block.1"))
         assert front_csv(front).startswith("point,c:a:block.0,c:a:block.1,predicted:a,")
 
+    @settings(max_examples=20, deadline=None)
     @given(names=names)
     def test_every_number_reads_back_the_same(self, make_run, names):
         front = make_run(names, budget=8, points=6, verify=2).front
