@@ -11,6 +11,7 @@ AUGMENTATION = 0.02  # share of the plain sum: breaks ties towards points that n
 SHARPNESS = (5.0, 400.0)  # inverse temperature of the smooth maximum, first and last step
 STRIDE = (0.15, 0.001)  # step length in box widths, first and last step
 MOMENTUM, DECAY = 0.8, 0.95
+BLOCK = 32  # weights scored at once: what they need stays in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,16 @@ def chebyshev(shortfall: Tensor, weights: Tensor) -> Tensor:
 
 def best_starts(heights: Tensor, weights: Tensor, extent: Range) -> Tensor:
     """For each of k weights (k x T) the row of `heights` (n x T) with the least scalarised shortfall; returns k indices."""
-    shortfall = extent.shortfall(heights)
-    worst = torch.full((len(weights), len(heights)), -torch.inf, dtype=torch.float64)
-    for task in range(heights.shape[1]):
-        torch.maximum(worst, weights[:, task, None] * shortfall[None, :, task], out=worst)
-    return worst.add_(weights @ shortfall.T, alpha=AUGMENTATION).argmin(1)
+    shortfall = extent.shortfall(heights).T.contiguous()
+    blocks = [weights[first : first + BLOCK] for first in range(0, len(weights), BLOCK)]
+    return torch.cat([_best_of_block(shortfall, block) for block in blocks])
+
+
+def _best_of_block(shortfall: Tensor, weights: Tensor) -> Tensor:
+    worst = weights[:, :1] * shortfall[0]
+    for task in range(1, len(shortfall)):
+        torch.maximum(worst, weights[:, task : task + 1] * shortfall[task], out=worst)
+    return worst.add_(weights @ shortfall, alpha=AUGMENTATION).argmin(1)
 
 
 def climb(landscape: Landscape, start: Tensor, weights: Tensor, extent: Range, low: float, high: float, steps: int) -> Tensor:

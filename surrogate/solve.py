@@ -19,7 +19,7 @@ from surrogate.scalarise import Range, best_starts, climb
 Solver = Literal["scalarised", "nsga3"]
 
 # A quadratic costs microseconds a point, other surrogates apply the metric to predicted outputs: (screened, preferences a point, steps)
-EFFORT_QUADRATIC = (1024, 4, 40)
+EFFORT_QUADRATIC = (512, 4, 40)
 EFFORT_GENERAL = (512, 2, 40)
 
 
