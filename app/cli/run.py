@@ -10,6 +10,7 @@ from rich.markup import escape
 from app.actions.inputs import digest_inputs
 from app.actions.studies import resume, submit
 from app.cli.console import err, out, progress_bar
+from app.cli.device import find_device
 from app.cli.prepare import prepare
 from app.cli.summary import print_summary
 from app.cli.workspace import Workspace, open_workspace
@@ -37,9 +38,10 @@ class StudyFailedError(MergefrontError):
 
 def run_study(manifest: Path, directory: Path | None, settings: Sequence[str], device: str, memory: float | None) -> None:
     """Runs or continues the study of a manifest and writes its files. Raises MergefrontError."""
+    place = find_device(device)
     spec = prepare(manifest, settings)
     with open_workspace(directory or Path("runs") / spec.name) as workspace:
-        study = carry_out(workspace, spec, device, memory)
+        study = carry_out(workspace, spec, place, memory)
         trials, front = workspace.store.trials(study.id), workspace.store.front(study.id)
         write_run(workspace.directory, study, trials, front)
         print_summary(study, front)

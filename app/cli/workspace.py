@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.blobs.local import LocalBlobs
+from app.blobs.local import open_blobs
 from app.blobs.port import Blobs
 from app.domain.errors import ConflictError, Fault, NotFoundError, RefusedError
 from app.domain.study import Study
@@ -59,4 +59,4 @@ def read_workspace(directory: Path) -> Workspace:
 
 def _open(directory: Path) -> Workspace:
     state = directory / STATE
-    return Workspace(directory, open_store(sqlite_url(state / "study.sqlite")), LocalBlobs(state / "blobs"))
+    return Workspace(directory, open_store(sqlite_url(state / "study.sqlite")), open_blobs(state / "blobs"))
