@@ -28,7 +28,7 @@ def reference_point(scores: Tensor, margin: float = 0.1) -> Tensor:
     Give it the points of every front that is compared, so that all are measured from one place.
     """
     require_finite(scores)
-    worst, best = scores.min(0).values, scores.max(0).values
+    worst, best = scores.amin(0), scores.amax(0)
     return worst - margin * (best - worst)
 
 
@@ -43,12 +43,12 @@ def hypervolume(scores: Tensor, reference: Tensor) -> float:
 
 def generational_distance(scores: Tensor, ideal_front: Tensor) -> float:
     """GD: mean distance from each of `scores` (n x T) to the nearest point of `ideal_front` (k x T); 0 is best."""
-    return float(_distances(scores, ideal_front).min(1).values.mean())
+    return float(_distances(scores, ideal_front).amin(1).mean())
 
 
 def inverted_generational_distance(scores: Tensor, ideal_front: Tensor) -> float:
     """IGD: mean distance from each point of `ideal_front` (k x T) to the nearest of `scores` (n x T); 0 is best."""
-    return float(_distances(scores, ideal_front).min(0).values.mean())
+    return float(_distances(scores, ideal_front).amin(0).mean())
 
 
 def win_rate(scores: Tensor, others: Tensor) -> float:
@@ -92,7 +92,7 @@ def preference_regret(predicted: Tensor, measured: Tensor, weights: Tensor) -> f
 
 
 def _shortfall(scores: Tensor, weights: Tensor) -> Tensor:
-    return (weights[None, :, :] * (1.0 - scores[:, None, :])).max(2).values
+    return (weights[None, :, :] * (1.0 - scores[:, None, :])).amax(2)
 
 
 def _distances(scores: Tensor, ideal_front: Tensor) -> Tensor:

@@ -36,9 +36,9 @@ class LinkedQuadratics:
         return self.slopes(coefficients)[0]
 
     def slopes(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        tasks, dimension = self.b.shape
-        bent = (coefficients @ self.A.reshape(tasks * dimension, dimension).T).view(-1, tasks, dimension)
-        heights = self.e + coefficients @ self.b.T + 0.5 * (bent @ coefficients[:, :, None])[:, :, 0]
+        # one small product a task: a single wide one is split over threads, which on a busy machine wait for each other
+        bent = torch.stack([coefficients @ curvature for curvature in self.A], 1)
+        heights = self.e + coefficients @ self.b.T + 0.5 * (bent * coefficients[:, None, :]).sum(2)
         return heights, bent + self.b
 
 

@@ -33,12 +33,13 @@ def thin(scores: Tensor, count: int) -> Tensor:
         raise InvalidRequestError(f"a front is thinned to at least one point, not {count}")
     if not len(scores):
         return torch.zeros(0, dtype=torch.long)
-    spread = scores.max(0).values - scores.min(0).values
+    spread = scores.amax(0) - scores.amin(0)
     scaled = scores / torch.where(spread > 0, spread, torch.ones_like(spread))
     picked = list(dict.fromkeys(scores.argmax(0).tolist()))[:count]
-    nearest = torch.cdist(scaled, scaled[picked]).min(1).values
-    while len(picked) < count and float(nearest.max()) > 0.0:
-        farthest = int(nearest.argmax())
+    nearest = torch.cdist(scaled, scaled[picked]).amin(1)
+    farthest = int(nearest.argmax())
+    while len(picked) < count and float(nearest[farthest]) > 0.0:
         picked.append(farthest)
         nearest = torch.minimum(nearest, (scaled - scaled[farthest]).norm(dim=1))
+        farthest = int(nearest.argmax())
     return torch.tensor(sorted(picked))

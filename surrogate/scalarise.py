@@ -8,7 +8,7 @@ from torch import Tensor
 from surrogate.landscape import Landscape
 
 AUGMENTATION = 0.02  # share of the plain sum: breaks ties towards points that no other dominates
-SHARPNESS = (5.0, 400.0)  # inverse temperature of the smooth maximum, first and last step
+SHARPNESS = (7.0, 580.0)  # inverse temperature of the smooth maximum, to the base 2, first and last step
 STRIDE = (0.15, 0.001)  # step length in box widths, first and last step
 MOMENTUM, DECAY = 0.8, 0.95
 BLOCK = 32  # weights scored at once: what they need stays in the processor's cache
@@ -41,9 +41,12 @@ def best_starts(heights: Tensor, weights: Tensor, extent: Range) -> Tensor:
 
 def _best_of_block(shortfall: Tensor, weights: Tensor) -> Tensor:
     worst = weights[:, :1] * shortfall[0]
+    total = worst.clone()
     for task in range(1, len(shortfall)):
-        torch.maximum(worst, weights[:, task : task + 1] * shortfall[task], out=worst)
-    return worst.add_(weights @ shortfall, alpha=AUGMENTATION).argmin(1)
+        weighted = weights[:, task : task + 1] * shortfall[task]
+        torch.maximum(worst, weighted, out=worst)
+        total += weighted
+    return worst.add_(total, alpha=AUGMENTATION).argmin(1)
 
 
 def climb(landscape: Landscape, start: Tensor, weights: Tensor, extent: Range, low: float, high: float, steps: int) -> Tensor:
@@ -58,14 +61,16 @@ def climb(landscape: Landscape, start: Tensor, weights: Tensor, extent: Range, l
         curvature.mul_(DECAY).addcmul_(gradient, gradient, value=1 - DECAY)
         correction = (1 - DECAY ** (step + 1)) ** 0.5 / (1 - MOMENTUM ** (step + 1))
         stride = _between(STRIDE, share) * width * correction
-        points.addcdiv_(direction, curvature.sqrt().add_(1e-12), value=-stride).clamp_(low, high)
+        points.addcmul_(direction, curvature.clamp_min(1e-24).rsqrt_(), value=-stride).clamp_(low, high)
     return points
 
 
 def _descent(heights: Tensor, slopes: Tensor, weights: Tensor, extent: Range, sharpness: float) -> Tensor:
     """Gradient of the smooth scalarised shortfall: the maximum replaced by a log-sum-exp of the given sharpness."""
-    attention = torch.softmax(sharpness * weights * extent.shortfall(heights), 1) + AUGMENTATION
-    pull = weights * attention / extent.unit
+    weighted = weights * extent.shortfall(heights)
+    # a softmax to the base 2: torch's own starts threads even for rows this short
+    attention = torch.exp2(sharpness * (weighted - weighted.amax(1, keepdim=True)))
+    pull = weights * (attention / attention.sum(1, keepdim=True) + AUGMENTATION) / extent.unit
     return -(pull[:, None, :] @ slopes)[:, 0, :]
 
 

@@ -74,13 +74,13 @@ def scalarised_candidates(fits: Sequence[FittedSurrogate], low: float, high: flo
 
 def survey(landscape: Landscape, pool: Tensor, heights: Tensor, low: float, high: float, steps: int) -> tuple[Tensor, Range]:
     """Each task's own best point, T x D, and the range between the best and what the others' best points leave."""
-    spread = (heights.max(0).values - heights.min(0).values).clamp_min(1e-12)
+    spread = (heights.amax(0) - heights.amin(0)).clamp_min(1e-12)
     corners = _corner_weights(heights.shape[1])
     start = pool[heights.argmax(0)]
-    peaks = climb(landscape, start, corners, Range(heights.max(0).values, spread), low, high, steps)
+    peaks = climb(landscape, start, corners, Range(heights.amax(0), spread), low, high, steps)
     reached = torch.cat([landscape.heights(peaks), heights[heights.argmax(0)]])
-    ideal = reached.max(0).values
-    return peaks, Range(ideal, (ideal - reached.min(0).values).clamp_min(1e-9 * spread))
+    ideal = reached.amax(0)
+    return peaks, Range(ideal, (ideal - reached.amin(0)).clamp_min(1e-9 * spread))
 
 
 def _corner_weights(tasks: int) -> Tensor:
