@@ -32,6 +32,8 @@ FEWEST_TRIALS = 3
 # Standardised variance below which noise is rounding only; it keeps the Gram matrix positive definite without jitter.
 SMALLEST_NOISE = 1e-5
 LENGTH_SPREAD = 0.8
+# Amplitudes of the two parts and the noise, beside a length scale a coordinate.
+KERNEL_AMPLITUDES = 3
 # GPyTorch forms the covariance of all points of a call.
 POINTS_AT_ONCE = 256
 
@@ -167,9 +169,14 @@ def _numerical_noise_ignored() -> Iterator[None]:
 
 
 def _quantile(standardised: Tensor, dimension: int) -> float:
-    """Student's t for the trials that the length scales left over, widened where leave-one-out errors exceed what was predicted."""
-    freedom = max(1, len(standardised) - dimension - 1)
-    return float(student.ppf(0.975, freedom)) * max(1.0, root_mean_square(standardised))
+    """Student's t for the trials that the kernel's parameters leave over, widened where leave-one-out errors exceed what was predicted.
+
+    The errors are optimistic, since all trials chose the kernel: they are scaled as a regression's residuals are.
+    """
+    trials = len(standardised)
+    freedom = max(1, trials - dimension - KERNEL_AMPLITUDES)
+    optimism = (trials / freedom) ** 0.5
+    return float(student.ppf(0.975, freedom)) * max(1.0, optimism * root_mean_square(standardised))
 
 
 def _diagnose(history: History, link: Link, on_trials: _OnTrials, model: SingleTaskGP) -> Diagnostics:

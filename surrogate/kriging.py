@@ -61,6 +61,7 @@ class Kriging:
         deviation = _root(self._posterior_covariance(coefficients))
         normal = torch.randn(len(coefficients), trials, generator=generator, dtype=torch.float64)
         whitened = normal @ _root(self.residual) / (trials - 1) ** 0.5
+        whitened -= whitened.mean(1, keepdim=True)  # zero but for rounding
         sample: Tensor = self.weights(coefficients) + deviation @ whitened
         return sample
 

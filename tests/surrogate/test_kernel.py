@@ -1,0 +1,79 @@
+"""The kernel: its gradient is that of its values, it is a covariance, and its prior knows the lengths of the task vectors."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from surrogate.kernel import Kernel, matern, matern_slope, prior_from_gram
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def correlated(dimension: int, seed: int) -> Tensor:
+    vectors = normal(dimension, 3 * dimension, seed=seed)
+    return vectors @ vectors.T
+
+
+class TestCovariance:
+    @given(st.integers(1, 6), st.integers(0, 1000))
+    def test_gram_matrices_are_symmetric_and_positive(self, dimension: int, seed: int) -> None:
+        prior = prior_from_gram(dimension, correlated(dimension, seed))
+        kernel = Kernel.from_logs(prior.center + 0.5 * normal(2 * dimension + 2, seed=seed), prior.correlation)
+        points = torch.rand(9, dimension, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        gram = kernel.between(points, points)
+        torch.testing.assert_close(gram, gram.T)
+        assert float(torch.linalg.eigvalsh(gram).min()) > -1e-9
+        torch.testing.assert_close(gram.diagonal(), kernel.at(points))
+
+    def test_task_vectors_that_are_equal_count_as_one(self) -> None:
+        prior = prior_from_gram(2, torch.ones(2, 2, dtype=torch.float64))
+        kernel = Kernel.from_logs(prior.center, prior.correlation)
+        shifted = kernel._squared_distance(torch.tensor([[1.0, 0.0]]).double(), torch.tensor([[0.0, 1.0]]).double())
+        assert float(shifted) == pytest.approx(0.0, abs=1e-12)
+
+
+class TestGradient:
+    @given(st.integers(1, 5), st.integers(0, 1000))
+    def test_it_is_the_gradient_of_the_gram_matrix(self, dimension: int, seed: int) -> None:
+        prior = prior_from_gram(dimension, correlated(dimension, seed))
+        logs = (prior.center + 0.3 * normal(2 * dimension + 2, seed=seed)).requires_grad_()
+        points, adjoint = normal(7, dimension, seed=seed + 1), normal(7, 7, seed=seed + 2)
+        adjoint = adjoint + adjoint.T
+        kernel = Kernel.from_logs(logs, prior.correlation)
+        loss = (adjoint * (kernel.between(points, points) + kernel.noise * torch.eye(7))).sum()
+        (expected,) = torch.autograd.grad(loss, logs)
+        torch.testing.assert_close(kernel.gradient(points, adjoint).detach(), expected, atol=1e-6, rtol=1e-6)
+
+    def test_points_that_meet_have_a_finite_slope(self) -> None:
+        kernel = Kernel.from_logs(torch.zeros(6, dtype=torch.float64), torch.eye(2, dtype=torch.float64))
+        point = torch.full((1, 2), 0.3, dtype=torch.float64, requires_grad=True)
+        (slope,) = torch.autograd.grad(kernel.between(point, point.detach()).sum(), point)
+        assert bool(torch.isfinite(slope).all())
+
+    def test_matern_slope_is_the_derivative_of_matern(self) -> None:
+        squared = torch.linspace(0.01, 9.0, 50, dtype=torch.float64, requires_grad=True)
+        (expected,) = torch.autograd.grad(matern(squared).sum(), squared)
+        torch.testing.assert_close(matern_slope(squared).detach(), expected)
+
+
+class TestPrior:
+    def test_longer_task_vectors_have_shorter_length_scales(self) -> None:
+        prior = prior_from_gram(2, torch.diag(torch.tensor([1.0, 4.0], dtype=torch.float64)))
+        ratio = (prior.center[1] - prior.center[0]).exp()
+        assert float(ratio) == pytest.approx(2.0)
+
+    def test_a_common_scale_costs_less_than_scattered_ones(self) -> None:
+        prior = prior_from_gram(3, None)
+        shift = torch.zeros(8, dtype=torch.float64)
+        shift[:3] = 1.0
+        scatter = torch.zeros(8, dtype=torch.float64)
+        scatter[:3] = torch.tensor([2.0**0.5, -(2.0**-0.5), -(2.0**-0.5)])
+        assert float(prior.loss(prior.center + shift)[0]) < float(prior.loss(prior.center + scatter)[0])
+
+    def test_without_task_vectors_all_lengths_are_one(self) -> None:
+        assert prior_from_gram(3, torch.zeros(3, 3)).center[:6].eq(0.0).all()
+        assert prior_from_gram(3, None).center[:6].eq(0.0).all()

@@ -1,0 +1,75 @@
+"""The choice of a surrogate: by leave-one-out error, told in words, cheap to import."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+
+from surrogate.design import sobol_points
+from surrogate.errors import UnidentifiedError
+from surrogate.gp import GaussianProcess
+from surrogate.history import History, Scale
+from surrogate.output_space import OutputSpace
+from surrogate.quadratic import Quadratic
+from surrogate.select import fit_surrogate
+
+FREE = Scale(None, None)
+
+
+def quadratic_history(trials: int) -> History:
+    points = sobol_points(2, trials, 0)
+    return History(points, 1 + points[:, 0] - 2 * points[:, 0] * points[:, 1] + points[:, 1].square(), FREE)
+
+
+def wave_history(trials: int) -> History:
+    points = sobol_points(2, trials, 0)
+    return History(points, torch.sin(6 * points[:, 0]) * torch.cos(4 * points[:, 1]), FREE)
+
+
+class TestNamed:
+    @pytest.mark.parametrize(("name", "kind"), [("quadratic", Quadratic), ("gp", GaussianProcess), ("output", OutputSpace)])
+    def test_what_is_named_is_fitted(self, merged_digits: Any, name: Any, kind: type) -> None:
+        fit = fit_surrogate(name, merged_digits.history(0, 14), merged_digits.gram)
+        assert isinstance(fit, kind)
+        assert fit.diagnostics.details["choice"] == f"{name}: asked for"
+
+    def test_without_outputs_output_falls_back_to_gp_and_says_so(self) -> None:
+        fit = fit_surrogate("output", wave_history(8))
+        assert isinstance(fit, GaussianProcess)
+        assert "no per-example outputs" in str(fit.diagnostics.details["choice"])
+
+
+class TestAuto:
+    def test_outputs_win_where_there_are_any(self, merged_digits: Any) -> None:
+        fit = fit_surrogate("auto", merged_digits.history(0, 20), merged_digits.gram)
+        assert isinstance(fit, OutputSpace)
+        errors = fit.diagnostics.details["loo_rmse"]
+        assert isinstance(errors, dict) and errors["output"] < errors["quadratic"]
+        assert str(fit.diagnostics.details["choice"]).startswith("output: leave-one-out error")
+
+    def test_a_quadratic_wins_where_the_truth_is_one(self) -> None:
+        assert isinstance(fit_surrogate("auto", quadratic_history(12)), Quadratic)
+
+    def test_a_gp_wins_where_scores_bend(self) -> None:
+        fit = fit_surrogate("auto", wave_history(25))
+        assert isinstance(fit, GaussianProcess)
+        assert set(fit.diagnostics.details["loo_rmse"]) == {"quadratic", "gp"}  # type: ignore[call-overload]
+
+    def test_too_few_trials_for_a_quadratic_leave_the_others_and_are_told(self) -> None:
+        fit = fit_surrogate("auto", wave_history(4))
+        assert isinstance(fit, GaussianProcess)
+        assert "quadratic not possible" in str(fit.diagnostics.details["choice"])
+
+    def test_too_few_trials_for_anything_are_refused(self) -> None:
+        with pytest.raises(UnidentifiedError) as refusal:
+            fit_surrogate("auto", wave_history(2))
+        assert refusal.value.needed == 3
+
+
+class TestImport:
+    def test_nothing_heavy_is_imported_before_a_fit(self) -> None:
+        heavy = "import sys, surrogate.select; print([name for name in ('botorch', 'gpytorch', 'sklearn', 'scipy') if name in sys.modules])"
+        said = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout
+        assert said.strip() == "[]"
