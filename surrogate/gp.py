@@ -175,7 +175,7 @@ def _quantile(standardised: Tensor, dimension: int) -> float:
     """
     trials = len(standardised)
     freedom = max(1, trials - dimension - KERNEL_AMPLITUDES)
-    optimism = (trials / freedom) ** 0.5
+    optimism = math.sqrt(trials / freedom)
     return float(student.ppf(0.975, freedom)) * max(1.0, optimism * root_mean_square(standardised))
 
 
