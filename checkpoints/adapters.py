@@ -50,14 +50,15 @@ class LowRank:
 class AdapterSource:
     """A tuned checkpoint that is an adapter. Names are the base's. A TunedSource.
 
-    `factors`: tensors with a low-rank task vector; `saved`: tensors stored whole (modules_to_save), by their names in the
-    file; `private`: likewise, of this task alone.
+    `factors`: tensors with a low-rank task vector; `saved`: tensors stored whole (modules_to_save), with their names in the
+    file; `own`: likewise, of this task alone; `names`: what the adapter itself calls the base's tensors.
     """
 
     tensors: MappedTensors
     factors: Mapping[str, LowRank]
     saved: Mapping[str, str]
     own: Mapping[str, str]
+    names: Mapping[str, str]
 
     @property
     def private(self) -> tuple[str, ...]:
@@ -118,7 +119,8 @@ class _Reader:
             self._fault("the adapter holds no LoRA factors")
         known = {tensor: rename(tensor) for tensor in whole if rename(tensor) in self.base.tensors}
         saved, own = self._sort_whole({known.get(tensor, tensor): key for tensor, key in whole.items()})
-        return AdapterSource(self.tensors, {tensor: factor for tensor, factor in factors.items() if factor}, saved, own)
+        names = {rename(tensor): tensor for tensor in (*(f"{module}.weight" for module in pairs), *whole)}
+        return AdapterSource(self.tensors, {tensor: factor for tensor, factor in factors.items() if factor}, saved, own, names)
 
     def _fault(self, text: str) -> None:
         self.faults.append(f"{self.name}: {text}")

@@ -5,7 +5,8 @@ CheckpointError
 ├── LayoutError          checkpoint.layout        a path that holds no readable weights (missing, pickle, no index, no weights)
 ├── MisfitError          checkpoint.misfit        checkpoints that do not fit each other; `faults` names every misfit at once
 ├── NotFiniteError       checkpoint.not_finite    a NaN or infinity in an input tensor
-└── WriteError           checkpoint.write         the merged weights could not be written; nothing is left behind
+├── WriteError           checkpoint.write         the merged weights could not be written; nothing is left behind
+└── ExportError          checkpoint.export        a merge that the asked form (recipe, adapter) cannot hold exactly; `faults` says why
 """
 
 from collections.abc import Sequence
@@ -44,3 +45,7 @@ class NotFiniteError(CheckpointError):
 
 class WriteError(CheckpointError):
     code = "checkpoint.write"
+
+
+class ExportError(CheckpointError):
+    code = "checkpoint.export"
