@@ -112,7 +112,8 @@ class StudyStatus(StrEnum):
 STUDY_TRANSITIONS: Mapping[StudyStatus, frozenset[StudyStatus]] = {
     StudyStatus.SUBMITTED: frozenset({StudyStatus.RUNNING, StudyStatus.FAILED, StudyStatus.CANCELLED}),
     StudyStatus.RUNNING: frozenset({StudyStatus.FINISHED, StudyStatus.FAILED, StudyStatus.CANCELLED}),
-    StudyStatus.FINISHED: frozenset(),
+    # with more budget, as the next revision
+    StudyStatus.FINISHED: frozenset({StudyStatus.SUBMITTED}),
     StudyStatus.FAILED: frozenset(),
     StudyStatus.CANCELLED: frozenset(),
 }
@@ -128,7 +129,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Study:
-    """One search and where it stands. `digests`: sha256 by input name, fixed when the study was submitted."""
+    """One search and where it stands. `digests`: sha256 by input name, fixed when the study was submitted.
+
+    `tenant`: to whom it belongs, empty where there is but one. `revision`: how often budget was added to it.
+    """
 
     id: str
     spec: StudySpec
@@ -137,6 +141,8 @@ class Study:
     updated: datetime
     digests: Mapping[str, str] = field(default_factory=dict)
     failure: Failure | None = None
+    tenant: str = ""
+    revision: int = 0
 
 
 def check_study_step(now: StudyStatus, then: StudyStatus) -> None:

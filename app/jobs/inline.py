@@ -18,6 +18,9 @@ class InlineJobs(Jobs):
     def waiting(self) -> tuple[Job, ...]:
         return tuple(self._waiting)
 
+    def check(self) -> None:
+        """Always ready."""
+
     def drain(self, handlers: Mapping[JobName, Callable[[str], None]]) -> Iterator[Job]:
         """Runs what waits, and what that sends, until nothing waits; yields each job once it has run.
 

@@ -19,3 +19,6 @@ class Jobs(Protocol):
 
     def send(self, name: JobName, subject: str) -> None:
         """Asks that `name` be run for the study or trial with id `subject`. Raises UnavailableError when it cannot be sent."""
+
+    def check(self) -> None:
+        """Raises UnavailableError when nothing could be sent now."""

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
 from types import NoneType, UnionType
@@ -75,6 +76,8 @@ def _build(kind: Any) -> _Form:
         return _Form((float, int), (float, int), _number, _number)
     if kind in (str, int, bool, NoneType):
         return _Form((kind,), (kind,), _one_of(kind), _one_of(kind))
+    if kind is datetime:
+        return _Form((datetime,), (str,), _moment_text, _moment)
     if is_dataclass(kind):
         return _dataclass(kind)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
@@ -113,6 +116,19 @@ def _number(value: Any, where: str) -> float:
     if not math.isfinite(value):
         _refuse(where, f"{value} is not a finite number")
     return float(value)
+
+
+def _moment_text(value: Any, where: str) -> str:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        _refuse(where, f"{value!r} is no moment with a time zone")
+    return value.astimezone(UTC).isoformat()
+
+
+def _moment(value: Any, where: str) -> datetime:
+    try:
+        return datetime.fromisoformat(_one_of(str)(value, where))
+    except ValueError:
+        _refuse(where, f"{value!r} is no moment")
 
 
 def _choice(allowed: Sequence[str]) -> Turn:

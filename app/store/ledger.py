@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, exists, func, insert, select, update
 
 from app.domain.errors import NotFoundError
 from app.domain.front import Front
@@ -57,7 +57,18 @@ class Ledger:
         self.append(rules.proposed_happening(trials))
 
     def add_front(self, front: Front) -> None:
-        self._connection.execute(insert(tables.fronts).values(study_id=front.study_id, front=encode(front)))
+        row = {"study_id": front.study_id, "revision": self.study.revision, "front": encode(front)}
+        self._connection.execute(insert(tables.fronts).values(row))
+
+    def has_front(self) -> bool:
+        held = exists().where(tables.fronts.c.study_id == self.study.id, tables.fronts.c.revision == self.study.revision)
+        return bool(self._connection.scalar(select(held)))
+
+    def put_end(self, study: Study) -> Study:
+        """Writes what became of a cancelled study's front."""
+        self._write_study(study)
+        self.append(rules.front_happening(study))
+        return study
 
     def append(self, happening: Happening) -> None:
         newest = self._connection.scalar(select(func.max(tables.events.c.number)).where(tables.events.c.study_id == self.study.id))

@@ -26,7 +26,7 @@ class MemoryStore(Store):
         self._lock = RLock()
         self._studies: dict[str, Study] = {}
         self._trials: dict[str, LeasedTrial] = {}
-        self._fronts: dict[str, Front] = {}
+        self._fronts: dict[tuple[str, int], Front] = {}
         self._events: dict[str, list[Event]] = {}
 
     def add_study(self, study: Study) -> None:
@@ -42,13 +42,24 @@ class MemoryStore(Store):
         with self._lock:
             return _held(self._studies, study_id, "study")
 
-    def studies(self, after: str = "", limit: int = 100) -> tuple[Study, ...]:
+    def studies(self, after: str = "", limit: int = 100, tenant: str | None = None) -> tuple[Study, ...]:
         with self._lock:
-            return tuple(self._studies[study_id] for study_id in sorted(self._studies) if study_id > after)[:limit]
+            later = [self._studies[study_id] for study_id in sorted(self._studies) if study_id > after]
+        return tuple(study for study in later if tenant in (None, study.tenant))[:limit]
+
+    def named_study(self, tenant: str, name: str) -> Study:
+        with self._lock:
+            named = [study.id for study in self._studies.values() if (study.tenant, study.spec.name) == (tenant, name)]
+            return _held(self._studies, max(named, default=name), "study")
 
     def step_study(self, study_id: str, then: StudyStatus, failure: Failure | None = None) -> Study:
         with self._lock:
             return self._put_study(rules.step_study(self.study(study_id), then, failure, self._clock()))
+
+    def extend(self, study_id: str, spec: StudySpec) -> Study:
+        kept = decode(StudySpec, encode(spec))
+        with self._lock:
+            return self._put_study(rules.extend_study(self.study(study_id), kept, self._clock()))
 
     def propose(self, study_id: str, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
         kept = [decode(Proposal, encode(proposal)) for proposal in proposals]
@@ -109,13 +120,22 @@ class MemoryStore(Store):
     def finish(self, front: Front) -> Study:
         kept = decode(Front, encode(front))
         with self._lock:
-            finished = rules.finish_study(self.study(front.study_id), self._clock())
-            self._fronts[front.study_id] = kept
-            return self._put_study(finished)
+            study = self.study(front.study_id)
+            finished = rules.finish_study(study, self._has_front(study), self._clock())
+            self._fronts[study.id, study.revision] = kept
+            return self._put_study(finished) if finished.status is StudyStatus.FINISHED else self._put_end(finished)
+
+    def forgo_front(self, study_id: str, failure: Failure) -> Study:
+        with self._lock:
+            study = self.study(study_id)
+            return self._put_end(rules.forgo_front(study, self._has_front(study), failure, self._clock()))
 
     def front(self, study_id: str) -> Front:
         with self._lock:
-            return _held(self._fronts, study_id, "front of study")
+            revisions = [revision for study, revision in self._fronts if study == study_id]
+            if not revisions:
+                raise NotFoundError(f"no front of study {study_id}")
+            return self._fronts[study_id, max(revisions)]
 
     def events(self, study_id: str, after: int = 0, limit: int = 1000) -> tuple[Event, ...]:
         with self._lock:
@@ -133,9 +153,18 @@ class MemoryStore(Store):
         return [leased for leased in self._trials.values() if leased.trial.study_id == study_id]
 
     def _idle(self, study_id: str) -> bool:
-        status = self._studies[study_id].status
-        waiting = status is StudyStatus.RUNNING and not any(leased.open for leased in self._of_study(study_id))
-        return status is StudyStatus.SUBMITTED or waiting
+        study = self._studies[study_id]
+        waiting = study.status is StudyStatus.RUNNING and not any(leased.open for leased in self._of_study(study_id))
+        endless = study.status is StudyStatus.CANCELLED and study.failure is None and not self._has_front(study)
+        return study.status is StudyStatus.SUBMITTED or waiting or endless
+
+    def _has_front(self, study: Study) -> bool:
+        return (study.id, study.revision) in self._fronts
+
+    def _put_end(self, study: Study) -> Study:
+        self._studies[study.id] = study
+        self._append(study.id, rules.front_happening(study))
+        return self._studies[study.id]
 
     def _put_study(self, study: Study) -> Study:
         self._studies[study.id] = study

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from app.domain.front import Front
-from app.domain.study import Failure, Study, StudyStatus
+from app.domain.study import Failure, Study, StudySpec, StudyStatus
 from app.domain.trial import Lease, Measurement, Proposal, Trial
 
 
@@ -37,14 +37,21 @@ class Store(Protocol):
 
     def study(self, study_id: str) -> Study: ...
 
-    def studies(self, after: str = "", limit: int = 100) -> tuple[Study, ...]:
-        """In order of id, those after `after`."""
+    def studies(self, after: str = "", limit: int = 100, tenant: str | None = None) -> tuple[Study, ...]:
+        """In order of id, those after `after`; of one tenant, or of all."""
+
+    def named_study(self, tenant: str, name: str) -> Study:
+        """The newest of this name. Raises NotFoundError."""
 
     def step_study(self, study_id: str, then: StudyStatus, failure: Failure | None = None) -> Study:
         """Compare-and-set along STUDY_TRANSITIONS; `failure` goes with the step to failed and with no other.
 
-        Raises ConflictError where the table does not allow the step, and for the step to finished: that is `finish`.
+        Raises ConflictError where the table does not allow the step, and for the steps to finished and to submitted: those are
+        `finish` and `extend`.
         """
+
+    def extend(self, study_id: str, spec: StudySpec) -> Study:
+        """A finished study is submitted again, as its next revision. Raises ConflictError when it is not finished."""
 
     def propose(self, study_id: str, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
         """Adds trials numbered from `first`. Raises ConflictError when the study does not hold exactly `first` trials or is not running."""
@@ -77,13 +84,21 @@ class Store(Protocol):
         """Ids of trials that are proposed, or whose lease ran out before `now`, oldest study first: what a sweeper sends again."""
 
     def idle_studies(self, limit: int = 100) -> tuple[str, ...]:
-        """Ids of studies that only an advance can move, oldest first: submitted, or running with no open trial."""
+        """Ids of studies that only an advance can move, oldest first: submitted, running with no open trial, or cancelled and as
+        yet with neither front nor the reason why there is none.
+        """
 
     def finish(self, front: Front) -> Study:
-        """Writes the front and finishes its study in one transaction. Raises ConflictError when the study is not running."""
+        """Writes the front and finishes its study in one transaction; a cancelled study keeps the front and stays cancelled.
+
+        Raises ConflictError when the study is neither running, nor cancelled and without an end (`failure`, or a front).
+        """
+
+    def forgo_front(self, study_id: str, failure: Failure) -> Study:
+        """Notes why a cancelled study has no front. Raises ConflictError when it is not cancelled, or has its end."""
 
     def front(self, study_id: str) -> Front:
-        """Raises NotFoundError while there is none."""
+        """That of the newest revision which has one. Raises NotFoundError while there is none."""
 
     def events(self, study_id: str, after: int = 0, limit: int = 1000) -> tuple[Event, ...]:
         """In order of number, those after `after`."""

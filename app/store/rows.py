@@ -20,6 +20,9 @@ def study_row(study: Study) -> dict[str, object]:
         "failure": _failure_text(study.failure),
         "created": study.created,
         "updated": study.updated,
+        "tenant": study.tenant,
+        "name": study.spec.name,
+        "revision": study.revision,
     }
 
 
@@ -32,6 +35,8 @@ def study_of(row: Row[Any]) -> Study:
         updated=row.updated,
         digests=decode_plain(row.digests),
         failure=_failure_of(row.failure),
+        tenant=row.tenant,
+        revision=row.revision,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.domain.errors import ConflictError, StaleLeaseError
 from app.domain.ids import new_id
-from app.domain.study import Failure, Study, StudyStatus, check_study_step
+from app.domain.study import Failure, Study, StudySpec, StudyStatus, check_study_step
 from app.domain.trial import MAX_ATTEMPTS, Lease, Measurement, Proposal, Trial, TrialStatus, check_trial_step
 
 OPEN = (TrialStatus.PROPOSED, TrialStatus.MEASURING)
@@ -60,18 +60,40 @@ def number_trials(study_id: str, first: int, proposals: Sequence[Proposal]) -> t
 
 def step_study(study: Study, then: StudyStatus, failure: Failure | None, at: datetime) -> Study:
     """The study after a step that leaves no front. Raises ConflictError."""
-    if then is StudyStatus.FINISHED:
-        raise ConflictError(f"study {study.id} finishes with its front, in one step: call finish")
+    if then in (StudyStatus.FINISHED, StudyStatus.SUBMITTED):
+        raise ConflictError(f"study {study.id}: it becomes {then} with its front or its budget, in one step: finish, extend")
     if (then is StudyStatus.FAILED) != (failure is not None):
         raise ConflictError(f"study {study.id}: a failure goes with the step to failed, and with no other")
     check_study_step(study.status, then)
     return replace(study, status=then, failure=failure, updated=at)
 
 
-def finish_study(study: Study, at: datetime) -> Study:
-    """The study once its front is written. Raises ConflictError."""
+def finish_study(study: Study, has_front: bool, at: datetime) -> Study:
+    """The study once its front is written. `has_front`: its revision has one already. Raises ConflictError."""
+    if study.status is StudyStatus.CANCELLED:
+        _check_endless(study, has_front)
+        return replace(study, updated=at)
     check_study_step(study.status, StudyStatus.FINISHED)
     return replace(study, status=StudyStatus.FINISHED, updated=at)
+
+
+def forgo_front(study: Study, has_front: bool, failure: Failure, at: datetime) -> Study:
+    """The cancelled study without a front. Raises ConflictError."""
+    if study.status is not StudyStatus.CANCELLED:
+        raise ConflictError(f"study {study.id} is {study.status}: only a cancelled study can do without a front")
+    _check_endless(study, has_front)
+    return replace(study, failure=failure, updated=at)
+
+
+def extend_study(study: Study, spec: StudySpec, at: datetime) -> Study:
+    """The study submitted again. Raises ConflictError."""
+    check_study_step(study.status, StudyStatus.SUBMITTED)
+    return replace(study, spec=spec, status=StudyStatus.SUBMITTED, revision=study.revision + 1, updated=at)
+
+
+def _check_endless(study: Study, has_front: bool) -> None:
+    if has_front or study.failure is not None:
+        raise ConflictError(f"study {study.id} was {study.status} and has its end already")
 
 
 def ended(study: Study) -> bool:
@@ -119,6 +141,11 @@ def record(leased: LeasedTrial, lease: Lease, measurement: Measurement) -> Lease
 def record_failure(leased: LeasedTrial, lease: Lease, failure: Failure) -> LeasedTrial:
     _check_current(leased, lease)
     return _become(leased, TrialStatus.FAILED, failure=failure)
+
+
+def front_happening(study: Study) -> Happening:
+    """A cancelled study has got its front, or the reason why there is none."""
+    return Happening("study.front", {"revision": study.revision, **_described(study.failure)})
 
 
 def study_happening(study: Study) -> Happening:

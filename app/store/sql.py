@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.domain.errors import ConflictError, NotFoundError
 from app.domain.front import Front
-from app.domain.study import Failure, Study, StudyStatus
+from app.domain.study import Failure, Study, StudySpec, StudyStatus
 from app.domain.trial import Lease, Measurement, Proposal, Trial, TrialStatus
 from app.store import rules
 from app.store.codec import decode
@@ -43,14 +43,25 @@ class SqlStore(Store):
         with reading(self._engine) as connection:
             return study_of(_one(connection, select(studies).where(studies.c.id == study_id), f"no study {study_id}"))
 
-    def studies(self, after: str = "", limit: int = 100) -> tuple[Study, ...]:
+    def studies(self, after: str = "", limit: int = 100, tenant: str | None = None) -> tuple[Study, ...]:
+        page = select(studies).where(studies.c.id > after).order_by(studies.c.id).limit(limit)
+        if tenant is not None:
+            page = page.where(studies.c.tenant == tenant)
         with reading(self._engine) as connection:
-            page = select(studies).where(studies.c.id > after).order_by(studies.c.id).limit(limit)
             return tuple(map(study_of, connection.execute(page)))
+
+    def named_study(self, tenant: str, name: str) -> Study:
+        named = select(studies).where(studies.c.tenant == tenant, studies.c.name == name).order_by(studies.c.id.desc()).limit(1)
+        with reading(self._engine) as connection:
+            return study_of(_one(connection, named, f"no study {name}"))
 
     def step_study(self, study_id: str, then: StudyStatus, failure: Failure | None = None) -> Study:
         with self._held(study_id) as ledger:
             return ledger.put_study(rules.step_study(ledger.study, then, failure, ledger.at))
+
+    def extend(self, study_id: str, spec: StudySpec) -> Study:
+        with self._held(study_id) as ledger:
+            return ledger.put_study(rules.extend_study(ledger.study, spec, ledger.at))
 
     def propose(self, study_id: str, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
         with self._held(study_id) as ledger:
@@ -104,18 +115,24 @@ class SqlStore(Store):
     def idle_studies(self, limit: int = 100) -> tuple[str, ...]:
         unmeasured = exists().where(trials.c.study_id == studies.c.id, trials.c.status.in_(rules.OPEN))
         waiting = and_(studies.c.status == StudyStatus.RUNNING.value, ~unmeasured)
-        idle = select(studies.c.id).where(or_(studies.c.status == StudyStatus.SUBMITTED.value, waiting))
+        front = exists().where(fronts.c.study_id == studies.c.id, fronts.c.revision == studies.c.revision)
+        endless = and_(studies.c.status == StudyStatus.CANCELLED.value, studies.c.failure.is_(None), ~front)
+        idle = select(studies.c.id).where(or_(studies.c.status == StudyStatus.SUBMITTED.value, waiting, endless))
         return self._ids(idle.order_by(studies.c.id).limit(limit))
 
     def finish(self, front: Front) -> Study:
         with self._held(front.study_id) as ledger:
-            finished = rules.finish_study(ledger.study, ledger.at)
+            finished = rules.finish_study(ledger.study, ledger.has_front(), ledger.at)
             ledger.add_front(front)
-            return ledger.put_study(finished)
+            return ledger.put_study(finished) if finished.status is StudyStatus.FINISHED else ledger.put_end(finished)
+
+    def forgo_front(self, study_id: str, failure: Failure) -> Study:
+        with self._held(study_id) as ledger:
+            return ledger.put_end(rules.forgo_front(ledger.study, ledger.has_front(), failure, ledger.at))
 
     def front(self, study_id: str) -> Front:
         with reading(self._engine) as connection:
-            of_study = select(fronts).where(fronts.c.study_id == study_id)
+            of_study = select(fronts).where(fronts.c.study_id == study_id).order_by(fronts.c.revision.desc()).limit(1)
             return decode(Front, _one(connection, of_study, f"no front of study {study_id}").front)
 
     def events(self, study_id: str, after: int = 0, limit: int = 1000) -> tuple[Event, ...]:

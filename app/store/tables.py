@@ -6,6 +6,7 @@ Whoever changes anything of a study holds its row in `studies` for the length of
 from datetime import UTC, datetime
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     DateTime,
     Dialect,
@@ -63,7 +64,11 @@ studies = Table(
     Column("failure", Text),
     Column("created", UtcDateTime, nullable=False),
     Column("updated", UtcDateTime, nullable=False),
+    Column("tenant", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("revision", Integer, nullable=False),
     Index(None, "status"),
+    Index(None, "tenant", "name"),
 )
 
 trials = Table(
@@ -88,6 +93,7 @@ fronts = Table(
     "fronts",
     metadata,
     Column("study_id", ID, ForeignKey("studies.id"), primary_key=True),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
     Column("front", Text, nullable=False),
 )
 
@@ -99,4 +105,43 @@ events = Table(
     Column("kind", String(64), nullable=False),
     Column("data", Text, nullable=False),
     Column("at", UtcDateTime, nullable=False),
+)
+
+# uploads, checkpoints, datasets and merges: what is asked for by id or digest, and read whole
+records = Table(
+    "records",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("tenant", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("value", Text, nullable=False),
+    Index(None, "tenant", "kind", "digest"),
+)
+
+holdings = Table(
+    "holdings",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("value", Text, nullable=False),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("begun", UtcDateTime, nullable=False),
+    Column("answer", Text, nullable=False),
 )

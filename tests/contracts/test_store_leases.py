@@ -171,7 +171,7 @@ class TestSweeper:
         assert store.stale_trials(1e6) == ()
 
     def test_sees_studies_that_only_an_advance_can_move(self, store, make_study, make_proposals):
-        for name, status in (("study_b", StudyStatus.RUNNING), ("study_a", StudyStatus.SUBMITTED), ("study_c", StudyStatus.CANCELLED)):
+        for name, status in (("study_b", StudyStatus.RUNNING), ("study_a", StudyStatus.SUBMITTED), ("study_c", StudyStatus.FAILED)):
             store.add_study(make_study(name, status))
         assert store.idle_studies() == ("study_a", "study_b")
         assert store.idle_studies(limit=1) == ("study_a",)

@@ -1,0 +1,25 @@
+"""Uploads: bytes on their way in."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Bytes announced by `digest` (sha256) and `size`; `offset` of them are kept durably."""
+
+    id: str
+    tenant: str
+    digest: str
+    size: int
+    offset: int
+    created: datetime
+    updated: datetime
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A tenant has given these bytes, so it may name them."""
+
+    digest: str
+    size: int

@@ -1,0 +1,52 @@
+"""The HTTP application, put together: the only place that knows which adapters serve a request."""
+
+from fastapi import APIRouter, FastAPI
+
+from app.api.auth import KeyRing
+from app.api.health import router as health
+from app.api.problems import install_problems
+from app.api.service import Service
+from app.blobs.local import open_blobs
+from app.config import Settings
+from app.domain.errors import Fault, RefusedError
+from app.jobs.port import Jobs
+from app.store.sql import open_store
+from app.store.sql_catalog import open_catalog
+
+ROUTERS: tuple[APIRouter, ...] = (health,)
+
+
+def create_app(settings: Settings, jobs: Jobs) -> FastAPI:
+    """The application on the places that the settings name.
+
+    Raises RefusedError where others could reach it and no key exists; UnavailableError where a place cannot be reached.
+    """
+    service = open_service(settings, jobs)
+    check_closed(service)
+    return build_app(service)
+
+
+def open_service(settings: Settings, jobs: Jobs) -> Service:
+    """The ports on the settings' places. Raises UnavailableError."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    store = open_store(settings.database_url)
+    return Service(settings, store, open_catalog(settings.database_url), open_blobs(settings.data / "blobs"), jobs)
+
+
+def check_closed(service: Service) -> None:
+    """Raises RefusedError where machines other than this one could call a service without keys."""
+    if not service.settings.loopback and not service.catalog.keys():
+        host = service.settings.host
+        problem = f"{host} can be reached by others, and there is no key: run `mergefront key create` first, or use 127.0.0.1"
+        raise RefusedError([Fault("host", problem)])
+
+
+def build_app(service: Service) -> FastAPI:
+    """The application around a service that is open."""
+    app = FastAPI(title="mergefront", version="0.1.0", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.service = service
+    app.state.key_ring = KeyRing()
+    install_problems(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    return app

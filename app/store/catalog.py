@@ -1,0 +1,75 @@
+"""The port of what a service keeps beside studies: API keys, uploads, checkpoints, datasets, merges, keyed requests."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from app.domain.checkpoint import Checkpoint, Dataset
+from app.domain.key import Key
+from app.domain.merge import Merge
+from app.domain.request import KeyedRequest
+from app.domain.upload import Holding, Upload
+
+Record = Upload | Checkpoint | Dataset | Merge
+R = TypeVar("R", bound=Record)
+
+
+class Catalog(Protocol):
+    """Every method is one transaction; what it returns is what is now true. A record of another tenant is not there.
+
+    RefusedError for values that JSON cannot hold, UnavailableError when the database cannot be reached.
+    """
+
+    def add(self, record: Record) -> None:
+        """Raises ConflictError when the id exists."""
+
+    def one(self, kind: type[R], tenant: str, record_id: str) -> R:
+        """Raises NotFoundError."""
+
+    def page(self, kind: type[R], tenant: str, after: str = "", limit: int = 100) -> tuple[R, ...]:
+        """In order of id, those after `after`."""
+
+    def with_digest(self, kind: type[R], tenant: str, digest: str) -> tuple[R, ...]:
+        """Those with this digest, in order of id."""
+
+    def replace(self, old: Record, new: Record) -> None:
+        """Compare-and-set: raises ConflictError when what is kept is no longer equal to `old`, NotFoundError when it is gone."""
+
+    def remove(self, record: Record) -> None:
+        """As `replace`, but nothing takes its place."""
+
+    def hold(self, tenant: str, holding: Holding) -> None:
+        """Notes that the tenant gave these bytes; once is enough."""
+
+    def holdings(self, tenant: str, digests: Sequence[str]) -> tuple[Holding, ...]:
+        """Which of these bytes the tenant gave."""
+
+    def held_bytes(self, tenant: str) -> int:
+        """The size of all that the tenant holds, and of all that its uploads announce."""
+
+    def add_key(self, key: Key) -> None:
+        """Raises ConflictError when the id or the digest exists."""
+
+    def key(self, digest: str) -> Key:
+        """The key with this digest of its secret. Raises NotFoundError."""
+
+    def keys(self) -> tuple[Key, ...]:
+        """In order of id."""
+
+    def remove_key(self, key_id: str) -> None:
+        """Raises NotFoundError."""
+
+    def begin_request(self, request: KeyedRequest, stale: datetime) -> KeyedRequest | None:
+        """None when the request is now begun; what is kept under its tenant and key when there is something.
+
+        An unanswered request that was begun before `stale` is taken over: whoever carried it out has died.
+        """
+
+    def answer_request(self, request: KeyedRequest) -> None:
+        """Keeps the answer. Raises ConflictError when the request was taken over meanwhile."""
+
+    def forget_request(self, request: KeyedRequest) -> None:
+        """The request led to nothing: it may be begun again."""
+
+    def close(self) -> None:
+        """Gives connections back; the catalog is not used afterwards."""

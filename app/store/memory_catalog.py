@@ -1,0 +1,127 @@
+"""The catalog in this process's memory: for tests."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from threading import RLock
+from typing import cast
+
+from app.domain.errors import ConflictError, NotFoundError
+from app.domain.key import Key
+from app.domain.request import KeyedRequest
+from app.domain.upload import Holding, Upload
+from app.store.catalog import Catalog, R, Record
+from app.store.codec import decode, encode
+
+
+class MemoryCatalog(Catalog):
+    """May be shared by threads."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._records: dict[str, Record] = {}
+        self._holdings: dict[tuple[str, str], Holding] = {}
+        self._keys: dict[str, Key] = {}
+        self._requests: dict[tuple[str, str], KeyedRequest] = {}
+
+    def add(self, record: Record) -> None:
+        kept = decode(type(record), encode(record))
+        with self._lock:
+            if record.id in self._records:
+                raise ConflictError(f"{record.id} exists")
+            self._records[record.id] = kept
+
+    def one(self, kind: type[R], tenant: str, record_id: str) -> R:
+        with self._lock:
+            record = self._records.get(record_id)
+        if not isinstance(record, kind) or record.tenant != tenant:
+            raise NotFoundError(f"no {kind.__name__.lower()} {record_id}")
+        return record
+
+    def page(self, kind: type[R], tenant: str, after: str = "", limit: int = 100) -> tuple[R, ...]:
+        return tuple(record for record in self._of(kind, tenant) if record.id > after)[:limit]
+
+    def with_digest(self, kind: type[R], tenant: str, digest: str) -> tuple[R, ...]:
+        return tuple(record for record in self._of(kind, tenant) if record.digest == digest)
+
+    def replace(self, old: Record, new: Record) -> None:
+        kept = decode(type(new), encode(new))
+        with self._lock:
+            self._check_unchanged(old)
+            self._records[old.id] = kept
+
+    def remove(self, record: Record) -> None:
+        with self._lock:
+            self._check_unchanged(record)
+            del self._records[record.id]
+
+    def hold(self, tenant: str, holding: Holding) -> None:
+        with self._lock:
+            self._holdings[tenant, holding.digest] = holding
+
+    def holdings(self, tenant: str, digests: Sequence[str]) -> tuple[Holding, ...]:
+        with self._lock:
+            return tuple(self._holdings[tenant, digest] for digest in sorted(set(digests)) if (tenant, digest) in self._holdings)
+
+    def held_bytes(self, tenant: str) -> int:
+        with self._lock:
+            held = sum(holding.size for (owner, _), holding in self._holdings.items() if owner == tenant)
+            return held + sum(upload.size for upload in self._of(Upload, tenant))
+
+    def add_key(self, key: Key) -> None:
+        with self._lock:
+            if any(kept.id == key.id or kept.digest == key.digest for kept in self._keys.values()):
+                raise ConflictError(f"key {key.id} exists")
+            self._keys[key.id] = key
+
+    def key(self, digest: str) -> Key:
+        with self._lock:
+            found = [key for key in self._keys.values() if key.digest == digest]
+        if not found:
+            raise NotFoundError("no such key")
+        return found[0]
+
+    def keys(self) -> tuple[Key, ...]:
+        with self._lock:
+            return tuple(self._keys[key_id] for key_id in sorted(self._keys))
+
+    def remove_key(self, key_id: str) -> None:
+        with self._lock:
+            if self._keys.pop(key_id, None) is None:
+                raise NotFoundError(f"no key {key_id}")
+
+    def begin_request(self, request: KeyedRequest, stale: datetime) -> KeyedRequest | None:
+        place = request.tenant, request.key
+        with self._lock:
+            kept = self._requests.get(place)
+            if kept is not None and (kept.answer or kept.begun >= stale):
+                return kept
+            self._requests[place] = request
+            return None
+
+    def answer_request(self, request: KeyedRequest) -> None:
+        with self._lock:
+            if not self._begun(request):
+                raise ConflictError(f"the request with the key {request.key} was taken over")
+            self._requests[request.tenant, request.key] = request
+
+    def forget_request(self, request: KeyedRequest) -> None:
+        with self._lock:
+            if self._begun(request):
+                del self._requests[request.tenant, request.key]
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _of(self, kind: type[R], tenant: str) -> list[R]:
+        with self._lock:
+            found = [record for record in self._records.values() if type(record) is kind and record.tenant == tenant]
+        return cast("list[R]", sorted(found, key=lambda record: record.id))
+
+    def _check_unchanged(self, record: Record) -> None:
+        if self.one(type(record), record.tenant, record.id) != record:
+            raise ConflictError(f"{record.id} was changed by somebody else")
+
+    def _begun(self, request: KeyedRequest) -> bool:
+        kept = self._requests.get((request.tenant, request.key))
+        return kept is not None and replace(kept, answer="") == replace(request, answer="")

@@ -1,0 +1,143 @@
+"""The contract of the catalog, on every adapter."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.domain.checkpoint import Checkpoint, Dataset
+from app.domain.errors import ConflictError, NotFoundError
+from app.domain.key import Key, Scope, digest_secret, new_secret
+from app.domain.merge import Merge
+from app.domain.request import KeyedRequest
+from app.domain.upload import Holding, Upload
+from app.store.memory_catalog import MemoryCatalog
+from app.store.sql import open_store
+from app.store.sql_catalog import open_catalog
+from tests.contracts.conftest import DATABASES, made_database
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
+SHA = "ab" * 32
+RECORDS = (
+    Upload("upload_1", "acme", SHA, 10, 4, NOW, NOW),
+    Checkpoint("ckpt_1", "acme", "lora", SHA, 10, NOW, {"adapter_model.safetensors": SHA}),
+    Dataset("ds_1", "acme", SHA, 10, NOW, reference="s3://bucket/data.csv"),
+    Merge("merge_1", "acme", "study_1", (0.1, 1 / 3), SHA, NOW, point=7),
+)
+
+
+@pytest.fixture(params=("memory", *DATABASES))
+def catalog(request, tmp_path):
+    if request.param == "memory":
+        yield MemoryCatalog()
+        return
+    with made_database(request.param, tmp_path) as url:
+        open_store(url).close()
+        opened = open_catalog(url)
+        yield opened
+        opened.close()
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
+class TestRecords:
+    def test_come_back_equal(self, catalog, record):
+        catalog.add(record)
+        assert catalog.one(type(record), "acme", record.id) == record
+        assert catalog.page(type(record), "acme") == catalog.with_digest(type(record), "acme", SHA) == (record,)
+
+    def test_of_another_tenant_are_not_there(self, catalog, record):
+        catalog.add(record)
+        with pytest.raises(NotFoundError):
+            catalog.one(type(record), "", record.id)
+        assert catalog.page(type(record), "") == catalog.with_digest(type(record), "", SHA) == ()
+
+    def test_of_another_kind_are_not_there(self, catalog, record):
+        catalog.add(record)
+        other = Merge if type(record) is not Merge else Upload
+        with pytest.raises(NotFoundError):
+            catalog.one(other, "acme", record.id)
+
+    def test_are_added_once(self, catalog, record):
+        catalog.add(record)
+        with pytest.raises(ConflictError):
+            catalog.add(record)
+
+    def test_change_only_from_what_they_are(self, catalog, record):
+        catalog.add(record)
+        newer = replace(record, digest="cd" * 32)
+        catalog.replace(record, newer)
+        assert catalog.one(type(record), "acme", record.id) == newer
+        with pytest.raises(ConflictError):
+            catalog.replace(record, newer)
+        with pytest.raises(ConflictError):
+            catalog.remove(record)
+        catalog.remove(newer)
+        with pytest.raises(NotFoundError):
+            catalog.remove(newer)
+
+
+class TestPages:
+    def test_follow_the_ids(self, catalog):
+        for number in (3, 1, 2):
+            catalog.add(replace(RECORDS[2], id=f"ds_{number}"))
+        assert [found.id for found in catalog.page(Dataset, "acme", limit=2)] == ["ds_1", "ds_2"]
+        assert [found.id for found in catalog.page(Dataset, "acme", after="ds_2")] == ["ds_3"]
+
+
+class TestHoldings:
+    def test_are_counted_once_and_apart_by_tenant(self, catalog):
+        for tenant in ("acme", "acme", "other"):
+            catalog.hold(tenant, Holding(SHA, 10))
+        catalog.add(RECORDS[0])
+        catalog.add(RECORDS[1])
+        assert catalog.holdings("acme", [SHA, "00"]) == (Holding(SHA, 10),)
+        assert catalog.holdings("nobody", [SHA]) == ()
+        assert (catalog.held_bytes("acme"), catalog.held_bytes("other"), catalog.held_bytes("nobody")) == (20, 10, 0)
+
+
+class TestKeys:
+    def test_are_found_by_the_digest_of_their_secret(self, catalog):
+        secret = new_secret()
+        key = Key("key_1", "acme", Scope.WRITE, digest_secret(secret), NOW)
+        catalog.add_key(key)
+        assert catalog.key(digest_secret(secret)) == key
+        assert catalog.keys() == (key,)
+        with pytest.raises(ConflictError):
+            catalog.add_key(replace(key, id="key_2"))
+
+    def test_are_gone_once_removed(self, catalog):
+        catalog.add_key(Key("key_1", "acme", Scope.READ, SHA, NOW))
+        catalog.remove_key("key_1")
+        with pytest.raises(NotFoundError):
+            catalog.key(SHA)
+        with pytest.raises(NotFoundError):
+            catalog.remove_key("key_1")
+
+
+class TestRequests:
+    BEGUN = KeyedRequest("acme", "k1", SHA, NOW)
+
+    def test_are_begun_once(self, catalog):
+        assert catalog.begin_request(self.BEGUN, NOW) is None
+        again = replace(self.BEGUN, fingerprint="cd" * 32, begun=NOW + timedelta(seconds=1))
+        assert catalog.begin_request(again, NOW) == self.BEGUN
+        assert catalog.begin_request(replace(again, tenant="other"), NOW) is None
+
+    def test_keep_their_answer(self, catalog):
+        catalog.begin_request(self.BEGUN, NOW)
+        answered = replace(self.BEGUN, answer="study_1")
+        catalog.answer_request(answered)
+        assert catalog.begin_request(self.BEGUN, NOW + timedelta(days=9)) == answered
+
+    def test_whose_carrier_died_are_taken_over(self, catalog):
+        catalog.begin_request(self.BEGUN, NOW)
+        heir = replace(self.BEGUN, begun=NOW + timedelta(minutes=5))
+        assert catalog.begin_request(heir, NOW + timedelta(minutes=1)) is None
+        with pytest.raises(ConflictError):
+            catalog.answer_request(replace(self.BEGUN, answer="study_1"))
+        catalog.answer_request(replace(heir, answer="study_2"))
+
+    def test_that_led_to_nothing_are_begun_again(self, catalog):
+        catalog.begin_request(self.BEGUN, NOW)
+        catalog.forget_request(self.BEGUN)
+        assert catalog.begin_request(self.BEGUN, NOW) is None
