@@ -9,7 +9,7 @@ from app.domain.front import Front, FrontPoint, ReferencePoint
 from app.domain.trial import Trial, TrialStatus
 from workers.engine.arrays import Evidence, Scores, list_coefficients, list_predictions
 from workers.engine.fits import Fits, describe_fits, predict_tasks
-from workers.engine.measures import figures_of, worst_of
+from workers.engine.front_figures import figures_of, worst_of
 from workers.engine.merges import Merge, columns, fitted_trials, measured_scores, merge_of
 from workers.engine.references import Reference, references
 from workers.engine.selection import Selection, select_points, standing_trials

@@ -1,4 +1,4 @@
-"""The figures of a front: hypervolumes from one stated reference point, win rates, preference regret. Pure."""
+"""What a front is worth: hypervolumes from one stated reference point, win rates, preference regret. Pure."""
 
 from collections.abc import Mapping, Sequence
 
