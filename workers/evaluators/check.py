@@ -3,16 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
 from app.domain.errors import Fault, RefusedError
 from app.domain.study import ModelSetSpec, StudySpec
 from checkpoints.errors import CheckpointError
+from checkpoints.finite import BLOCK, count_stray
 from checkpoints.layout import Layout, open_layout
 from checkpoints.read import MappedTensors
 from workers.evaluators.content import read_content
-
-_BLOCK = 1 << 20
 
 
 def check_study(spec: StudySpec) -> list[Fault]:
@@ -41,14 +38,7 @@ def _readable(models: ModelSetSpec) -> Iterator[tuple[str, Layout]]:
 
 def _not_finite(tensors: MappedTensors) -> Iterator[str]:
     for name, place in tensors.layout.tensors.items():
-        if place.entry.floating:
-            starts = range(0, place.entry.elements, _BLOCK)
-            count = sum(_count(tensors, name, start, min(start + _BLOCK, place.entry.elements)) for start in starts)
-            if count:
-                yield f"{name}: {count} of {place.entry.elements} values are NaN or infinite"
-
-
-def _count(tensors: MappedTensors, name: str, start: int, stop: int) -> int:
-    values = tensors.flat(name, start, stop)
-    low, high = torch.aminmax(values)  # both carry a NaN; far cheaper than a mask of every value
-    return 0 if bool(torch.isfinite(low)) and bool(torch.isfinite(high)) else int((~torch.isfinite(values)).sum())
+        size = place.entry.elements if place.entry.floating else 0
+        strays = sum(count_stray(tensors.flat(name, start, min(start + BLOCK, size))) for start in range(0, size, BLOCK))
+        if strays:
+            yield f"{name}: {strays} of {size} values are NaN or infinite"

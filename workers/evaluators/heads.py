@@ -12,7 +12,6 @@ from app.domain.errors import Fault, RefusedError
 from checkpoints.errors import CheckpointError
 from checkpoints.layout import open_layout
 from checkpoints.read import MappedTensors
-from workers.evaluators.naming import match_names
 from workers.evaluators.network import Network
 
 
@@ -83,7 +82,7 @@ def find_own_head(network: Network, names: Iterable[str], tensor: Callable[[str]
 
     Raises RefusedError: parameters that the checkpoint lacks, shapes that do not fit, values that are not finite.
     """
-    found = match_names(network.own, names, network.prefix)
+    found = network.naming.find(network.own, names)
     missing = [name for name in network.own if name not in found]
     if missing:
         raise RefusedError([Fault(where, f"holds no head for its task: {', '.join(missing)} missing")])

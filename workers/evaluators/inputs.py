@@ -11,7 +11,7 @@ from app.domain.errors import Fault
 from workers.evaluators.network import LONE, Inputs, Network
 
 TOKENS, MASK, PIXELS = "input_ids", "attention_mask", "pixel_values"
-BATCH_ARRAYS = 128
+BATCH_ARRAYS = 64
 
 
 @dataclass(frozen=True)

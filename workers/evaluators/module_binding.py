@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from app.domain.errors import Fault, RefusedError
-from workers.evaluators.naming import match_names, plain_name
+from workers.evaluators.naming import Naming
 from workers.evaluators.network import Network
 
 WHERE = "architecture"
@@ -33,12 +33,12 @@ def plan_binding(network: Network, shapes: Mapping[str, tuple[int, ...]]) -> Bin
     differs; every tensor that nothing reads where the module is a factory's; every tensor of a block that the module does not have.
     """
     slots = dict(_slots(network))
-    sources = match_names(slots, shapes, network.prefix)
+    sources = network.naming.find(slots, shapes)
     sources |= _tied(network.module, sources)
     missing = [name for name, required in slots.items() if required and name not in sources]
     read = frozenset(sources.values())
     unread = tuple(name for name in shapes if name not in read)
-    surplus = _of_further_blocks(unread, slots, network.prefix) if network.prefix else unread
+    surplus = _of_further_blocks(unread, slots, network.naming) if network.naming.prefix else unread
     faults = [*_missing_faults(missing), *_unread_faults(surplus), *_shape_faults(network.module, sources, shapes)]
     if faults:
         raise RefusedError(faults)
@@ -85,14 +85,14 @@ def _tied(module: nn.Module, sources: Mapping[str, str]) -> dict[str, str]:
     return {name: found[id(slot)] for name, slot in slots if name not in sources and id(slot) in found}
 
 
-def _of_further_blocks(unread: Iterable[str], slots: Iterable[str], prefix: str) -> tuple[str, ...]:
+def _of_further_blocks(unread: Iterable[str], slots: Iterable[str], naming: Naming) -> tuple[str, ...]:
     """Tensors named like parameters of the module but for a block's number: the base is deeper than its config says."""
-    patterns = {_numberless(name, prefix) for name in slots}
-    return tuple(name for name in unread if _numberless(name, prefix) in patterns)
+    patterns = {_numberless(naming.bare(name)) for name in slots}
+    return tuple(name for name in unread if _numberless(naming.plain(name)) in patterns)
 
 
-def _numberless(name: str, prefix: str) -> str:
-    return re.sub(r"\d+", "#", plain_name(name, prefix))
+def _numberless(name: str) -> str:
+    return re.sub(r"\d+", "#", name)
 
 
 def _missing_faults(names: list[str]) -> list[Fault]:

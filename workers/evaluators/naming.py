@@ -1,37 +1,44 @@
 """Names of tensors across checkpoints and modules of one family.
 
-One backbone is saved as `encoder.layer.0...` by itself and as `bert.encoder.layer.0...` below a head; old files call the weight and
-bias of a LayerNorm gamma and beta. Names that differ only so mean the same tensor.
+One backbone is saved as `encoder.layer.0...` by itself and as `bert.encoder.layer.0...` below a head, and families rename their parts
+over the years while their files stay. Names that differ only so mean the same tensor.
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from checkpoints.layout import Layout
 
-_OLD = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
-
-def plain_name(name: str, prefix: str) -> str:
-    """`name` without the backbone's `prefix`, in today's spelling."""
-    if prefix and name.startswith(f"{prefix}."):
-        name = name[len(prefix) + 1 :]
-    for old, new in _OLD.items():
-        if name.endswith(old):
-            return name.removesuffix(old) + new
+def _as_it_is(name: str) -> str:
     return name
 
 
-def match_names(wanted: Iterable[str], found: Iterable[str], prefix: str) -> dict[str, str]:
-    """For each of `wanted` the one of `found` that means the same tensor, where there is one; the very same name goes first."""
-    found = tuple(found)
-    by_plain = {plain_name(name, prefix): name for name in reversed(found)}
-    exact = frozenset(found)
-    pairs = ((name, name if name in exact else by_plain.get(plain_name(name, prefix))) for name in wanted)
-    return {name: match for name, match in pairs if match is not None}
+@dataclass(frozen=True)
+class Naming:
+    """`prefix`: what the family calls its backbone (`bert`), empty where names have one form only. `rename`: an old name -> today's."""
 
+    prefix: str = ""
+    rename: Callable[[str], str] = _as_it_is
 
-def rename_like(layout: Layout, base: Layout, prefix: str) -> Layout:
-    """`layout` with the base's names for the tensors that both hold; others keep theirs."""
-    theirs = match_names(layout.tensors, base.tensors, prefix)
-    return dataclasses.replace(layout, tensors={theirs.get(name, name): place for name, place in layout.tensors.items()})
+    def plain(self, stored: str) -> str:
+        """What a tensor of a checkpoint is called in today's modules, without the backbone's prefix."""
+        return self.bare(self.rename(stored))
+
+    def bare(self, name: str) -> str:
+        """The name of a parameter without the backbone's prefix."""
+        return name.removeprefix(f"{self.prefix}.") if self.prefix else name
+
+    def find(self, parameters: Iterable[str], stored: Iterable[str]) -> dict[str, str]:
+        """For each of a module's `parameters` the stored tensor that it means, where there is one; the very same name goes first."""
+        stored = tuple(stored)
+        exact, by_plain = frozenset(stored), {self.plain(name): name for name in reversed(stored)}
+        found = ((name, name if name in exact else by_plain.get(self.bare(name))) for name in parameters)
+        return {name: match for name, match in found if match is not None}
+
+    def align(self, layout: Layout, base: Layout) -> Layout:
+        """`layout` with the base's names for the tensors that both hold; others keep theirs."""
+        theirs = {self.plain(name): name for name in base.tensors}
+        renamed = {name if name in base.tensors else theirs.get(self.plain(name), name): place for name, place in layout.tensors.items()}
+        return dataclasses.replace(layout, tensors=renamed)

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from workers.evaluators.naming import Naming
+
 Inputs = Mapping[str, Tensor]
 
 # features wait for a linear head (without one they are logits or values); logits, and losses (n x 1, nats), are scored as they are
@@ -19,7 +21,7 @@ class Network:
     """`run`: a batch of n examples by input name -> n x q. `lone`: the module's name for the only input of a dataset of tensors.
 
     `accepts`: the input names that the module takes, None where it takes any. `width`: number of features, where known.
-    `prefix`: what the family calls its backbone (`bert`): names with and without it mean the same; empty for a factory's module.
+    `naming`: how the family's checkpoints call the module's parameters; those of a factory's module have one name only.
     `own`: parameters of the task's own head in the module's order, which never merge. `spare`: parameters that `run` does not need.
     `config`: the family's own description of the module, where it has one.
     """
@@ -30,7 +32,7 @@ class Network:
     lone: str = LONE
     accepts: frozenset[str] | None = None
     width: int | None = None
-    prefix: str = ""
+    naming: Naming = Naming()
     own: tuple[str, ...] = ()
     spare: frozenset[str] = frozenset()
     config: Any = None

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,9 +14,7 @@ from workers.evaluators.inputs import MASK, TOKENS, PreparedInputs, prepare_arra
 from workers.evaluators.module_binding import place_of
 from workers.evaluators.network import Network
 from workers.evaluators.tasks import TaskContent
-
-if TYPE_CHECKING:
-    from workers.evaluators.texts import TextReader
+from workers.evaluators.texts import prepare_texts
 
 SPLITS: tuple[Split, ...] = ("search", "report")
 
@@ -51,7 +47,7 @@ def plan_passes(content: Content, dtype: torch.dtype, device: torch.device) -> t
     """Prepare every task's inputs on `device`, once for all tasks that read the same data in the same way.
 
     Heads of checkpoints are part of the module, so that their tasks run one by one; other tasks of one dataset share a pass.
-    Raises RefusedError: no tokenizer, texts without a token.
+    Raises RefusedError for texts without a token.
     """
     prepare = _Preparation(content, dtype, device)
     passes: dict[object, tuple[Prepared, dict[str, Head]]] = {}
@@ -67,7 +63,7 @@ class _Preparation:
     """Prepared inputs by what tells them apart."""
 
     def __init__(self, content: Content, dtype: torch.dtype, device: torch.device) -> None:
-        self._network, self._root, self._dtype, self._device = content.network, content.models.base.layout.root, dtype, device
+        self._network, self._reader, self._dtype, self._device = content.network, content.reader, dtype, device
         self._done: dict[object, Prepared] = {}
 
     def inputs_of(self, task: TaskContent, key: object) -> Prepared:
@@ -79,15 +75,8 @@ class _Preparation:
         chosen = task.dataset.inputs.take(task.splits.rows(split))
         if not isinstance(chosen, Texts):
             return prepare_arrays(chosen, self._network.lone, task.spec.batch, self._dtype, self._device)
-        from workers.evaluators.texts import prepare_texts
-
+        assert self._reader is not None  # opened with the texts
         return prepare_texts(chosen, self._reader, task.spec, self._device)
-
-    @cached_property
-    def _reader(self) -> "TextReader":
-        from workers.evaluators.texts import open_text_reader  # a heavy import that tensors do without
-
-        return open_text_reader(self._root, self._network, "models.base")
 
 
 def token_weights(passes: Iterable[Pass], task: str, split: Split) -> Tensor:

@@ -1,5 +1,6 @@
 """How a task reads the network: which head stands between them, and how many columns come out."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,10 +88,8 @@ def _enough(task: TaskSpec, read_out: ReadOut) -> ReadOut:
 
 
 def _own(spec: StudySpec, task: TaskSpec, network: Network, models: ModelSet) -> ReadOut:
-    from workers.evaluators.transformers_model import read_label2id  # loaded with the network
-
     head, root = _find_own(spec, task, network, models)
-    return _enough(task, ReadOut(head, head.columns, read_label2id(root)))
+    return _enough(task, ReadOut(head, head.columns, _read_label2id(root)))
 
 
 def _find_own(spec: StudySpec, task: TaskSpec, network: Network, models: ModelSet) -> tuple[OwnHead, Path]:
@@ -104,6 +103,12 @@ def _find_own(spec: StudySpec, task: TaskSpec, network: Network, models: ModelSe
         return head, _directory(spec.models.tuned[task.name])
     base = models.base
     return find_own_head(network, base.layout.tensors, base.tensor, f"tasks.{task.name}.head"), base.layout.root
+
+
+def _read_label2id(directory: Path) -> Mapping[str, int] | None:
+    path = directory / "config.json"
+    names = json.loads(path.read_text(encoding="utf-8")).get("label2id") if path.is_file() else None
+    return None if names is None else {str(name): int(number) for name, number in names.items()}
 
 
 def _open(task: TaskSpec, path: Path) -> MappedTensors:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 
 from app.datasets.dataset import Texts
 from app.datasets.split import Rows
@@ -34,11 +33,17 @@ class TextReader:
 
 def open_text_reader(directory: Path, network: Network, where: str) -> TextReader:
     """The tokenizer beside the base's weights. Raises RefusedError where there is none."""
+    from transformers import AutoTokenizer  # heavy, and tensors do without
+
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
     except Exception as error:  # the library raises whatever its parsers raise
         problem = f"{directory} holds no tokenizer that can be read, which data of texts needs: {error}"
         raise RefusedError([Fault(where, problem)]) from error
+    files = tokenizer.vocab_files_names.values()
+    if files and not any((directory / name).is_file() for name in (*files, "tokenizer.json")):
+        # the library would make up a tokenizer that knows no word
+        raise RefusedError([Fault(where, f"{directory} holds no tokenizer, which data of texts needs: none of {', '.join(sorted(files))}")])
     config = network.config.get_text_config()
     candidates = (config.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id)
     padding = next((int(token) for token in candidates if token is not None), 0)

@@ -1,6 +1,7 @@
 """Architecture `transformers`: a module of an auto class, built from the base's config.json; nothing is downloaded or initialised."""
 
 import inspect
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,17 @@ import transformers
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.functional import normalize as unit_length
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightRenaming
 from transformers.initialization import no_init_weights
 
 from app.domain.errors import Fault, RefusedError
 from app.domain.study import TransformersArchitecture
 from workers.evaluators.inputs import MASK, TOKENS
+from workers.evaluators.naming import Naming
 from workers.evaluators.network import Gives, Inputs, Network
 
 WHERE = "architecture.transformers"
-
-_HEADED = ("AutoModelForSequenceClassification", "AutoModelForImageClassification")
 
 
 def build_transformers_network(architecture: TransformersArchitecture, directory: Path) -> Network:
@@ -44,24 +46,11 @@ def build_transformers_network(architecture: TransformersArchitecture, directory
         lone=str(module.main_input_name),
         accepts=frozenset(inspect.signature(module.forward).parameters),
         width=getattr(module.config.get_text_config(), "hidden_size", None) if gives == "features" else None,
-        prefix=prefix,
+        naming=Naming(prefix, _renaming(module)),
         own=tuple(name for name in _parameters(module) if not name.startswith(f"{prefix}.")) if gives == "logits" else (),
         spare=frozenset(name for name in _parameters(module) if name.startswith("pooler.")) if gives == "features" else frozenset(),
         config=module.config,
     )
-
-
-def read_label2id(directory: Path) -> dict[str, int]:
-    """Names of classes in a checkpoint's config.json; empty where there are none."""
-    if not (directory / "config.json").is_file():
-        return {}
-    config = transformers.AutoConfig.from_pretrained(directory, local_files_only=True)
-    return {str(name): int(number) for name, number in (config.label2id or {}).items()}
-
-
-def is_headed(architecture: object) -> bool:
-    """Whether every task reads the network through a head of its own checkpoint."""
-    return isinstance(architecture, TransformersArchitecture) and architecture.auto_class in _HEADED
 
 
 def _build(architecture: TransformersArchitecture, directory: Path) -> Any:
@@ -77,6 +66,18 @@ def _build(architecture: TransformersArchitecture, directory: Path) -> Any:
         raise RefusedError([Fault(WHERE, f"{architecture.auto_class} cannot be built from {directory}: {error}")]) from error
     module.tie_weights()
     return module.eval().requires_grad_(False)
+
+
+def _renaming(module: Any) -> Callable[[str], str]:
+    """The family's renamed parts, as the library's own loading translates them. Tensors that it would also reshape stay unfound."""
+    renamings = [step for step in get_model_conversion_mapping(module) if isinstance(step, WeightRenaming)]
+
+    def rename(name: str) -> str:
+        for step in renamings:
+            name, _ = step.rename_source_key(name)
+        return name
+
+    return rename
 
 
 def _parameters(module: nn.Module) -> tuple[str, ...]:

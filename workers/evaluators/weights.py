@@ -15,7 +15,6 @@ from checkpoints.layout import Layout, open_layout
 from checkpoints.model_set import ModelSet, fit_model_set
 from workers.evaluators.factory import build_factory_network
 from workers.evaluators.module_binding import Binding, plan_binding
-from workers.evaluators.naming import match_names, rename_like
 from workers.evaluators.network import Network
 
 T = TypeVar("T")
@@ -97,8 +96,8 @@ def fit_models(base: Layout, tuned: Mapping[str, Layout], network: Network, bind
     Not merged, beside what the base lacks: the parameters of the network's own heads; and what the module does not need (heads of
     other models, buffers that state dicts leave out today) where a tuned checkpoint lacks it or has it in another shape.
     """
-    alike = {name: rename_like(layout, base, network.prefix) if layout.kind == "full" else layout for name, layout in tuned.items()}
-    heads = match_names(network.own, base.tensors, network.prefix).values()
+    alike = {name: network.naming.align(layout, base) if layout.kind == "full" else layout for name, layout in tuned.items()}
+    heads = network.naming.find(network.own, base.tensors).values()
     uneven = [name for name in binding.optional if any(_differs(name, base, layout) for layout in alike.values())]
     try:
         return fit_model_set(base, alike, [f"^{re.escape(name)}$" for name in (*heads, *uneven)])
