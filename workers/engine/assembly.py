@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+from app.domain.columns import columns
 from app.domain.front import Front, FrontPoint, ReferencePoint
 from app.domain.trial import Trial, TrialStatus
 from workers.engine.arrays import Evidence, Scores, list_coefficients, list_predictions
 from workers.engine.fits import Fits, describe_fits, predict_tasks
 from workers.engine.front_figures import figures_of, worst_of
-from workers.engine.merges import Merge, columns, fitted_trials, measured_scores, merge_of
+from workers.engine.merges import Merge, fitted_trials, measured_scores, merge_of
 from workers.engine.references import Reference, references
 from workers.engine.selection import Selection, select_points, standing_trials
 
@@ -53,7 +54,7 @@ def _points(selection: Selection, fits: Fits, report: Mapping[Merge, Scores]) ->
     rows = list_coefficients(selection.coefficients)
     return tuple(
         FrontPoint(row, at_row) if trial is None else FrontPoint(row, at_row, trial.scores, report.get(merge_of(trial.proposal), {}))
-        for row, at_row, trial in zip(rows, predicted, selection.verified, strict=True)
+        for row, at_row, trial in zip(rows, predicted, selection.measured, strict=True)
     )
 
 

@@ -7,6 +7,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
+from app.domain.candidates import Balance, Best, Target, Weights, Wish
 from app.domain.front import Predicted
 from app.domain.study import StudySpec
 from app.domain.trial import Trial
@@ -28,35 +29,6 @@ from workers.engine.normalised import own_scores
 from workers.engine.proposals import individual_scores
 from workers.engine.references import references
 from workers.engine.workshop import Workshop
-
-
-@dataclass(frozen=True)
-class Weights:
-    """How much each task matters, by task: the worst weighted relative loss against the tasks' own models is made small."""
-
-    weights: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Target:
-    """Scores to reach or pass evenly, by task, in the metrics' own sign."""
-
-    scores: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Balance:
-    """The knee: the largest mean of the scores relative to the tasks' own models."""
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best score of one task, within the constraints."""
-
-    task: str
-
-
-Wish = Weights | Target | Balance | Best
 
 
 @dataclass(frozen=True)

@@ -28,15 +28,15 @@ def _fit(method: MethodSpec, history: History, gram: Tensor) -> FittedSurrogate:
     return fit_surrogate(method.surrogate, history, gram, method.seed)
 
 
-def solve_candidates(evidence: Evidence, fits: Fits) -> Tensor:
-    """The predicted front, n x D with n <= the spec's `front.points`; deterministic given the spec's seed."""
+def solve_candidates(evidence: Evidence, fits: Fits, points: int) -> Tensor:
+    """The predicted front, n x D with n <= `points`; deterministic given the spec's seed."""
     spec = evidence.spec
     return solve_front(
         list(fits.values()),
         low=spec.space.low,
         high=spec.space.high,
         dimension=evidence.dimension,
-        points=spec.front.points,
+        points=points,
         seed=spec.method.seed,
         solver=spec.front.solver,
     )

@@ -38,7 +38,7 @@ def measure(workshop: Workshop, trial_id: str) -> None:
 
 def _measure_claimed(workshop: Workshop, study: Study, trial: Trial, lease: Lease) -> None:
     try:
-        with Heartbeat(workshop, lease) as heartbeat:
+        with workshop.guard(lease), Heartbeat(workshop, lease) as heartbeat:
             outcome = _outcome(workshop, study, trial)
     except STUDY_FAULTS as error:
         _hand_back(workshop, lease)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from app.domain.study import StudySpec, TransformSpec
+from app.domain.study import TransformSpec
 from app.domain.task import Split
 from app.domain.trial import Proposal, Trial, TrialStatus
 
@@ -31,27 +31,7 @@ def fitted_trials(trials: Sequence[Trial]) -> tuple[Trial, ...]:
     return tuple(trial for trial in finished(trials, "search") if trial.proposal.origin != "baseline")
 
 
-def verified_trials(trials: Sequence[Trial]) -> tuple[Trial, ...]:
-    """Points of the predicted front that were measured on the search split."""
-    return tuple(trial for trial in finished(trials, "search") if trial.proposal.origin == "verify")
-
-
 def without_repeats(proposals: Sequence[Proposal]) -> tuple[Proposal, ...]:
     """The first proposal of every merge on every split."""
     firsts = {(proposal.split, merge_of(proposal)): proposal for proposal in reversed(proposals)}
     return tuple(proposal for proposal in proposals if firsts[proposal.split, merge_of(proposal)] is proposal)
-
-
-def columns(spec: StudySpec, dimension: int) -> tuple[str, ...]:
-    """Names of the `dimension` coefficients, tuned model after tuned model: `mnist`, or `mnist:<group>` where grouped."""
-    groups = dimension // len(spec.models.tuned)
-    if groups == 1 and spec.space.groups == "task":
-        return tuple(spec.models.tuned)
-    return tuple(f"{name}:{group}" for name in spec.models.tuned for group in _group_names(spec, groups))
-
-
-def _group_names(spec: StudySpec, count: int) -> tuple[str, ...]:
-    if isinstance(spec.space.groups, str):
-        return tuple(f"{spec.space.groups}.{number}" for number in range(count))
-    # tensors that no pattern names form the last group
-    return (*spec.space.groups, "rest")[:count]

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from app.domain.errors import Fault, RefusedError
-from app.domain.study import MethodName, Study, StudySpec, StudyStatus
+from app.domain.study import MethodName, Study, StudyStatus
 from app.domain.trial import Trial
 from workers.engine import map_method
-from workers.engine.stages import Nothing, Step
+from workers.engine.stages import Keep, Nothing, Step
 
-Method = Callable[[StudySpec, Sequence[Trial]], Step]
+Method = Callable[[Study, Sequence[Trial]], Step]
 
 METHODS: Mapping[MethodName, Method] = MappingProxyType({"map": map_method.next_step})
 
@@ -19,9 +19,11 @@ def plan(study: Study, trials: Sequence[Trial]) -> Step:
 
     Raises RefusedError for a method that this version does not have.
     """
+    if study.status is StudyStatus.CANCELLED and study.failure is None:
+        return Keep()
     if study.status not in (StudyStatus.SUBMITTED, StudyStatus.RUNNING):
         return Nothing()
     method = METHODS.get(study.spec.method.name)
     if method is None:
         raise RefusedError([Fault("method.name", f"this version has no {study.spec.method.name}: choose {', '.join(METHODS)}")])
-    return method(study.spec, trials)
+    return method(study, trials)

@@ -1,6 +1,7 @@
 """The trials of every stage. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -30,16 +31,13 @@ def propose_verification(spec: StudySpec, points: Tensor) -> tuple[Proposal, ...
 
 
 def propose_report(spec: StudySpec, dimension: int, trials: Sequence[Trial]) -> tuple[Proposal, ...]:
-    """On the report split: the verified points that stand, the base, the tuned models, and the best of each baseline family."""
+    """On the report split: the trials that stand, the base, the tuned models, and the best of each baseline family."""
     named = references(spec, dimension)
     search = measured_scores(trials, "search")
-    verified = [
-        Proposal("verify", "report", trial.proposal.coefficients, transform=trial.proposal.transform)
-        for trial in standing_trials(spec, trials)
-    ]
+    standing = [replace(trial.proposal, split="report") for trial in standing_trials(spec, trials)]
     plain = [reference for reference in named if not reference.is_baseline]
     chosen = [*plain, *best_of_families(named, merits(spec, named, search))]
-    return without_repeats([*verified, *(reference.proposal("report") for reference in chosen)])
+    return without_repeats([*standing, *(reference.proposal("report") for reference in chosen)])
 
 
 def individual_scores(named: Sequence[Reference], measured: Mapping[Merge, Scores]) -> Mapping[str, Scores]:

@@ -1,4 +1,4 @@
-"""Which points: those worth verifying, those that verification leaves standing, those that make the front. Pure."""
+"""Which points: those worth verifying, those that measuring leaves standing, those that make the front. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,54 +11,67 @@ from app.domain.trial import Trial
 from surrogate.pareto import non_dominated, thin
 from workers.engine.arrays import Evidence, directions, stack_coefficients, stack_utilities
 from workers.engine.fits import Fits, predict_tasks, solve_candidates, utilities
-from workers.engine.merges import verified_trials
+from workers.engine.merges import fitted_trials
+
+# Steps of the metrics make neighbours on the smooth front beat each other: solving for more leaves enough that nobody beats.
+OVERSAMPLED = 4
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The points of a front. `coefficients`: n x D; `verified`: n, the trial that measured the point, None where there is none."""
+    """The points of a front. `coefficients`: n x D; `measured`: n, the trial that measured the point, None where there is none."""
 
     coefficients: Tensor
-    verified: tuple[Trial | None, ...]
+    measured: tuple[Trial | None, ...]
 
 
 def points_to_verify(evidence: Evidence, fits: Fits) -> Tensor:
     """`front.verify` points spread evenly along the predicted front, the best of every task among them; n x D."""
-    candidates = solve_candidates(evidence, fits)
+    candidates = solve_candidates(evidence, fits, evidence.spec.front.points)
     return candidates[thin(utilities(fits, candidates), evidence.spec.front.verify)]
 
 
 def standing_trials(spec: StudySpec, trials: Sequence[Trial]) -> tuple[Trial, ...]:
-    """Verified points that no other verified point beats on the search split, at most `front.points` of them."""
-    verified = verified_trials(trials)
-    if not verified:
+    """Trials that no other beats on the search split: verified points, and those that beat one, which takes their place; at most
+    `front.points` of them.
+    """
+    measured = fitted_trials(trials)
+    if not measured:
         return ()
-    measured = stack_utilities(spec, [trial.scores for trial in verified])
-    standing = non_dominated(measured).nonzero()[:, 0]
-    chosen = standing[thin(measured[standing], spec.front.points)]
-    return tuple(verified[place] for place in chosen.tolist())
+    scores = stack_utilities(spec, [trial.scores for trial in measured])
+    verified = torch.tensor([trial.proposal.origin == "verify" for trial in measured])
+    known_better = _beaten(-scores, -scores[verified])
+    standing = (non_dominated(scores) & (verified | known_better)).nonzero()[:, 0]
+    standing = standing[thin(scores[standing], spec.front.points)]
+    return tuple(measured[place] for place in standing.tolist())
 
 
 def select_points(evidence: Evidence, fits: Fits, standing: Sequence[Trial]) -> Selection:
-    """The final front: the verified points that stand, each in place of the candidate nearest to it, and the other candidates that
-    none of them beats. At most `front.points`, in order of the first task's predicted score, best first.
+    """The final front: the trials that stand, each in place of the candidate nearest to it, and the other candidates that neither a
+    trial nor another candidate beats. At most `front.points`, in order of the first task's predicted score, best first.
     """
-    verified = stack_coefficients([trial.proposal.coefficients for trial in standing], evidence.dimension)
-    unbeaten = _unbeaten(evidence, fits, standing)
-    others = unbeaten[~_nearest(utilities(fits, unbeaten), utilities(fits, verified))]
-    coefficients = torch.cat([verified, others])
+    measured = stack_coefficients([trial.proposal.coefficients for trial in standing], evidence.dimension)
+    unbeaten = _unbeaten(evidence, fits, standing, measured)
+    others = unbeaten[thin(utilities(fits, unbeaten), evidence.spec.front.points)]
+    others = others[~_nearest(utilities(fits, others), utilities(fits, measured))]
+    coefficients = torch.cat([measured, others])
     order = utilities(fits, coefficients)[:, 0].argsort(descending=True, stable=True)
     sources = [*standing, *[None] * len(others)]
     return Selection(coefficients[order], tuple(sources[place] for place in order.tolist()))
 
 
-def _unbeaten(evidence: Evidence, fits: Fits, standing: Sequence[Trial]) -> Tensor:
-    """Candidates whose predicted scores none of the measured ones dominates."""
-    candidates = solve_candidates(evidence, fits)
-    predictions = predict_tasks(fits, candidates)
-    predicted = torch.stack([prediction.mean for prediction in predictions.values()], 1) * directions(evidence.spec)
-    measured = stack_utilities(evidence.spec, [trial.scores for trial in standing])
-    return candidates[~_beaten(predicted, measured)]
+def _unbeaten(evidence: Evidence, fits: Fits, standing: Sequence[Trial], measured: Tensor) -> Tensor:
+    """Candidates whose predicted scores are beaten neither by what was measured or predicted of `measured`, nor by each other's."""
+    candidates = solve_candidates(evidence, fits, OVERSAMPLED * evidence.spec.front.points)
+    scores = stack_utilities(evidence.spec, [trial.scores for trial in standing])
+    known = torch.cat([scores, _predicted(evidence, fits, measured)])
+    predicted = _predicted(evidence, fits, candidates)
+    return candidates[non_dominated(predicted) & ~_beaten(predicted, known)]
+
+
+def _predicted(evidence: Evidence, fits: Fits, coefficients: Tensor) -> Tensor:
+    predictions = predict_tasks(fits, coefficients)
+    return torch.stack([prediction.mean for prediction in predictions.values()], 1) * directions(evidence.spec)
 
 
 def _nearest(scores: Tensor, targets: Tensor) -> Tensor:

@@ -42,11 +42,16 @@ class Finish:
 
 
 @dataclass(frozen=True)
+class Keep:
+    """The study was cancelled: a front is due from what was measured so far."""
+
+
+@dataclass(frozen=True)
 class Nothing:
     """The study is over, whatever its trials say."""
 
 
-Step = Propose | Await | Finish | Nothing
+Step = Propose | Await | Finish | Keep | Nothing
 
 
 def open_trials(trials: Sequence[Trial]) -> tuple[str, ...]:
@@ -55,8 +60,19 @@ def open_trials(trials: Sequence[Trial]) -> tuple[str, ...]:
 
 
 def closing_step(spec: StudySpec, trials: Sequence[Trial]) -> Step:
-    """What follows once the search is over and no trial is open: verify, report, finish."""
-    if any(trial.proposal.split == "report" for trial in trials):
+    """What follows once the search is over and no trial is open: verify, report, finish; again after every extension."""
+    since = _after_search(trials)
+    if any(trial.proposal.split == "report" for trial in since):
         return Finish()
-    verified = any(trial.proposal.origin == "verify" for trial in trials)
+    verified = any(trial.proposal.origin == "verify" for trial in since)
     return Propose(Stage.REPORT if verified or not spec.front.verify else Stage.VERIFY)
+
+
+def searched(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    """Those that the budget counts."""
+    return tuple(trial for trial in trials if trial.proposal.split == "search" and trial.proposal.origin in ("design", "adaptive"))
+
+
+def _after_search(trials: Sequence[Trial]) -> Sequence[Trial]:
+    last = max((trial.number for trial in searched(trials)), default=-1)
+    return [trial for trial in trials if trial.number > last]

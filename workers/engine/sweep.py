@@ -1,14 +1,18 @@
 """Sends again what was lost: wake-ups are no truth, rows are."""
 
-from workers.engine.workshop import Workshop
+from app.jobs.port import Jobs
+from app.store.port import Store
 
 
-def sweep(workshop: Workshop) -> int:
-    """Wakes every trial that nobody measures and every study that waits for nothing; returns how many."""
-    trials = workshop.store.stale_trials(workshop.clock())
-    studies = workshop.store.idle_studies()
+def sweep(store: Store, jobs: Jobs, now: float) -> int:
+    """Wakes every trial that nobody measures at `now` (seconds since the epoch) and every study that waits for nothing.
+
+    Returns how many.
+    """
+    trials = store.stale_trials(now)
+    studies = store.idle_studies()
     for trial in trials:
-        workshop.jobs.send("measure_trial", trial)
+        jobs.send("measure_trial", trial)
     for study in studies:
-        workshop.jobs.send("advance_study", study)
+        jobs.send("advance_study", study)
     return len(trials) + len(studies)

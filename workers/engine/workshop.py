@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from app.blobs.port import Blobs
 from app.domain.study import Study
+from app.domain.trial import Lease
 from app.jobs.port import Jobs
 from app.store.port import Store
 from workers.evaluators.protocol import Evaluator
@@ -17,7 +19,8 @@ LEASE_SECONDS = 60.0
 class Workshop:
     """`owner`: what this process is called in leases, which last `lease_seconds`. `clock`: seconds since the epoch.
 
-    `evaluator_of` may be slow: give it the memory of `keep_latest`.
+    `evaluator_of` may be slow: give it the memory of `keep_latest`. `guard` is held while a trial is measured: whoever watches this
+    process from outside knows by it which lease a measurement stands on.
     """
 
     store: Store
@@ -27,6 +30,7 @@ class Workshop:
     owner: str
     lease_seconds: float = LEASE_SECONDS
     clock: Callable[[], float] = time.time
+    guard: Callable[[Lease], AbstractContextManager[None]] = lambda lease: nullcontext()
 
 
 def keep_latest(build: Callable[[Study], Evaluator]) -> Callable[[Study], Evaluator]:

@@ -163,7 +163,7 @@ class House:
         """What a new process does after the old one died with its wake-ups: the leases run out, the sweeper finds the rest."""
         self.jobs = InlineJobs()
         self.now += 1000.0
-        sweep(self.workshop)
+        sweep(self.store, self.jobs, self.now)
 
     def finish(self) -> Front:
         """The front, once all that waits has run."""

@@ -2,12 +2,13 @@
 
 import pytest
 
+from app.domain.candidates import Balance, Best, Target, Weights
 from app.domain.errors import UnmetError
 from app.domain.study import MethodSpec, SpaceSpec
 from surrogate.aims import Constraint
 from surrogate.errors import InfeasibleError, InvalidRequestError
 from workers.engine.arrays import gather_evidence
-from workers.engine.choices import Balance, Best, Target, Weights, choose_merge, normalisation_of
+from workers.engine.choices import choose_merge, normalisation_of
 
 
 @pytest.fixture

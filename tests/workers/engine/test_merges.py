@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.columns import columns
 from app.domain.study import SpaceSpec, TransformSpec
 from app.domain.trial import Proposal, TrialStatus
-from workers.engine.merges import columns, fitted_trials, measured_scores, merge_of, verified_trials, without_repeats
+from workers.engine.merges import fitted_trials, measured_scores, merge_of, without_repeats
 
 TIES = TransformSpec("ties", density=0.2)
 
@@ -54,9 +55,6 @@ class TestTrials:
 
     def test_surrogates_learn_from_finished_search_trials_that_are_no_baselines(self, trials):
         assert [trial.number for trial in fitted_trials(trials)] == [0, 2]
-
-    def test_verified_are_the_finished_ones(self, trials):
-        assert [trial.number for trial in verified_trials(trials)] == [2]
 
     def test_the_first_measurement_of_a_merge_counts(self, trials):
         search = measured_scores(trials, "search")

@@ -1,14 +1,15 @@
 """Which step is due, for every state that the trials of a study can be in."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from app.domain.errors import RefusedError
-from app.domain.study import FrontSpec, MethodSpec, Study, StudyStatus
+from app.domain.study import Failure, FrontSpec, MethodSpec, Study, StudyStatus
 from app.domain.trial import Proposal, TrialStatus
 from workers.engine.plan import plan
-from workers.engine.stages import Await, Finish, Nothing, Propose, Stage
+from workers.engine.stages import Await, Finish, Keep, Nothing, Propose, Stage
 
 BORN = datetime(2026, 1, 1, tzinfo=UTC)
 PROPOSED, MEASURING, FINISHED, FAILED = TrialStatus
@@ -54,11 +55,39 @@ class TestMap:
         assert plan(study_of(unverified), trials([("design", "search", FINISHED)])) == Propose(Stage.REPORT)
 
 
+class TestExtension:
+    """Three trials of the design are in, then a whole round of the closing stages."""
+
+    ROUND = [*[("design", "search", FINISHED)] * 3, ("verify", "search", FINISHED), ("verify", "report", FINISHED)]
+
+    @pytest.mark.parametrize(
+        ("more", "step"),
+        [
+            ([], Propose(Stage.DESIGN)),
+            ([("design", "search", FINISHED)], Propose(Stage.VERIFY)),
+            ([("design", "search", PROPOSED)], Await(("trial_5",))),
+            ([("design", "search", FINISHED), ("verify", "search", FINISHED)], Propose(Stage.REPORT)),
+            ([("design", "search", FINISHED), ("verify", "search", FINISHED), ("verify", "report", FINISHED)], Finish()),
+        ],
+    )
+    def test_goes_through_all_stages_again(self, spec, trials, more, step):
+        extended = replace(study_of(spec(method=MethodSpec(budget=4))), revision=1)
+        assert plan(extended, trials([*self.ROUND, *more])) == step
+
+
 class TestStatus:
-    @pytest.mark.parametrize("status", [StudyStatus.FINISHED, StudyStatus.FAILED, StudyStatus.CANCELLED])
+    @pytest.mark.parametrize("status", [StudyStatus.FINISHED, StudyStatus.FAILED])
     @pytest.mark.parametrize("rows", [[], [("design", "search", PROPOSED)], [("design", "report", FINISHED)]])
     def test_a_study_that_is_over_asks_for_nothing(self, spec, trials, status, rows):
         assert plan(study_of(spec(), status), trials(rows)) == Nothing()
+
+    @pytest.mark.parametrize("rows", [[], [("design", "search", FAILED)], [("design", "report", FINISHED)]])
+    def test_a_cancelled_study_keeps_what_it_found(self, spec, trials, rows):
+        assert plan(study_of(spec(), StudyStatus.CANCELLED), trials(rows)) == Keep()
+
+    def test_a_cancelled_study_without_a_front_asks_for_nothing(self, spec):
+        ended = replace(study_of(spec(), StudyStatus.CANCELLED), failure=Failure("unmet", "nothing was measured"))
+        assert plan(ended, []) == Nothing()
 
     def test_a_submitted_study_is_planned_like_a_running_one(self, spec):
         assert plan(study_of(spec(), StudyStatus.SUBMITTED), []) == Propose(Stage.DESIGN)

@@ -90,7 +90,7 @@ class TestReport:
 
     def test_no_more_verified_points_than_the_front_holds(self, spec, searched):
         study = spec(front=FrontSpec(points=2, verify=3))
-        rows = [((0.2, 0.1 * place), {"left": 0.1 * place, "right": 0.5 - 0.1 * place}) for place in (1, 2, 3)]
+        rows = [((0.2, 0.1 * place), {"left": 1e-4 * place, "right": 5e-4 - 1e-4 * place}) for place in (1, 2, 3)]
         assert len(of_origin(propose_report(study, 2, searched(study, *rows)), "verify")) == 2
 
     def test_families_that_failed_on_the_search_split_are_left_out(self, spec, trial):

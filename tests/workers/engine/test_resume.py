@@ -88,7 +88,7 @@ class TestKilledInside:
             built.jobs = FailingJobs(last)
             last += 1
             try:
-                sweep(built.workshop)
+                sweep(built.store, built.jobs, built.now)
                 built.run()
                 survived = True
             except Killed:
@@ -115,7 +115,7 @@ class TestSweep:
         built.run(jobs=1)
         for trial in built.trials:
             built.store.claim(trial.id, "other", 60.0, built.now)
-        assert sweep(built.workshop) == 0
+        assert sweep(built.store, built.jobs, built.now) == 0
 
     def test_sends_again_what_ran_out(self, house):
         built = house()
@@ -123,10 +123,10 @@ class TestSweep:
         for trial in built.trials:
             built.store.claim(trial.id, "other", 60.0, built.now)
         built.now = 61.0
-        assert sweep(built.workshop) == len(built.trials)
+        assert sweep(built.store, built.jobs, built.now) == len(built.trials)
 
     def test_wakes_a_study_that_waits_for_nothing(self, house):
         built = house()
         built.jobs = InlineJobs()
-        assert sweep(built.workshop) == 1
+        assert sweep(built.store, built.jobs, built.now) == 1
         assert [job.name for job in built.jobs.waiting] == ["advance_study"]

@@ -75,14 +75,25 @@ class TestStandingTrials:
         assert len(standing_trials(spec(), [*verified(((0.9, 0.1), 0.1, 0.5)), failed])) == 1
 
 
+    def test_a_design_trial_takes_the_place_of_the_verified_point_that_it_beats(self, spec, verified, trial):
+        better = trial(7, Proposal("design", "search", (0.4, 0.4)), left=0.05, right=0.4)
+        trials = [*verified(((0.9, 0.1), 0.05, 0.5), ((0.1, 0.9), 0.5, 0.05)), better]
+        assert [trial.number for trial in standing_trials(spec(), trials)] == [1, 7]
+
+    def test_a_design_trial_that_beats_no_verified_point_is_no_part_of_the_front(self, spec, verified, trial):
+        aside = trial(7, Proposal("design", "search", (0.4, 0.4)), left=0.1, right=0.4)
+        trials = [*verified(((0.9, 0.1), 0.05, 0.5)), aside]
+        assert [trial.number for trial in standing_trials(spec(), trials)] == [0]
+
+
 class TestSelectPoints:
     def test_verified_points_are_on_the_front_with_their_trials(self, evidence, fits, verified):
         at = (0.6, 0.4)
         standing = verified((at, *scores(at)))
         selection = select_points(evidence(), fits, standing)
-        place = selection.verified.index(standing[0])
+        place = selection.measured.index(standing[0])
         assert tuple(selection.coefficients[place].tolist()) == at
-        assert sum(trial is not None for trial in selection.verified) == 1
+        assert sum(trial is not None for trial in selection.measured) == 1
 
     def test_a_verified_point_takes_the_place_of_the_nearest_candidate(self, evidence, fits, verified):
         bare = select_points(evidence(), fits, [])
@@ -95,7 +106,7 @@ class TestSelectPoints:
     def test_candidates_that_a_measurement_beats_leave(self, evidence, fits, verified):
         """The middle is measured better than anything is predicted to be around it."""
         selection = select_points(evidence(), fits, verified(((0.5, 0.5), 0.3, 0.3)))
-        others = torch.stack([row for row, trial in zip(selection.coefficients, selection.verified, strict=True) if trial is None])
+        others = torch.stack([row for row, trial in zip(selection.coefficients, selection.measured, strict=True) if trial is None])
         predicted = torch.stack([fit.predict(others).mean for fit in fits.values()], 1)
         assert not bool((predicted >= 0.3).all(1).any())
 

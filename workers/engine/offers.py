@@ -1,0 +1,54 @@
+"""What a service chooses from once a study is over: no surrogate, no data and no evaluator are needed any more."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from app.domain.candidates import Candidates, Rows
+from app.domain.columns import columns
+from app.domain.trial import Trial
+from surrogate.history import Prediction
+from surrogate.solve import solve_front
+from workers.engine.arrays import Evidence
+from workers.engine.choices import normalisation_of
+from workers.engine.fits import Fits, predict_tasks
+
+# two neighbours of a front of two tasks then differ by a quarter of a percent of its extent
+CANDIDATES = 400
+
+
+def offer_candidates(evidence: Evidence, trials: Sequence[Trial], fits: Fits) -> Candidates:
+    """The predicted front, finer than the one that people look at. Pure; deterministic given the spec's seed."""
+    spec = evidence.spec
+    found = solve_front(
+        list(fits.values()),
+        low=spec.space.low,
+        high=spec.space.high,
+        dimension=evidence.dimension,
+        points=max(CANDIDATES, spec.front.points),
+        seed=spec.method.seed,
+        solver=spec.front.solver,
+    )
+    predictions = list(predict_tasks(fits, found).values())
+    scale = normalisation_of(evidence, trials)
+    return Candidates(
+        columns=columns(spec, evidence.dimension),
+        tasks=tuple(task.name for task in spec.tasks),
+        maximize=tuple(task.measure.maximize for task in spec.tasks),
+        ideal=tuple(scale.ideal.tolist()),
+        nadir=tuple(scale.nadir.tolist()),
+        coefficients=_rows(found),
+        mean=_side_by_side(predictions, "mean"),
+        low=_side_by_side(predictions, "low"),
+        high=_side_by_side(predictions, "high"),
+        smoothed=_side_by_side(predictions, "smoothed"),
+    )
+
+
+def _side_by_side(predictions: Sequence[Prediction], name: str) -> Rows:
+    return _rows(torch.stack([getattr(prediction, name) for prediction in predictions], 1))
+
+
+def _rows(tensor: Tensor) -> Rows:
+    return tuple(map(tuple, tensor.double().tolist()))
