@@ -62,7 +62,10 @@ class Figures:
 
 @dataclass(frozen=True)
 class Front:
-    """The result of a study; never changes once written. `columns`: the names of the D coefficients (`mnist`, or `mnist:block.0`)."""
+    """The result of a study; never changes once written. `columns`: the names of the D coefficients (`mnist`, or `mnist:block.0`).
+
+    `candidates`: the digest of the stored app.domain.candidates.Candidates; empty where there are none.
+    """
 
     study_id: str
     columns: tuple[str, ...]
@@ -75,3 +78,4 @@ class Front:
     base: ReferencePoint | None = None
     evaluations: Mapping[str, int] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    candidates: str = ""
