@@ -88,6 +88,10 @@ class MemoryStore(Store):
             self._put_trial(claimed)
             return claimed.lease
 
+    def lease(self, trial_id: str) -> Lease | None:
+        with self._lock:
+            return self._leased(trial_id).lease
+
     def renew(self, lease: Lease, seconds: float, now: float) -> Lease:
         with self._lock:
             leased = self._leased(lease.trial_id)

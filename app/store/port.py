@@ -68,6 +68,9 @@ class Store(Protocol):
         and None is returned: its study may now have no open trial, which the caller has to see to.
         """
 
+    def lease(self, trial_id: str) -> Lease | None:
+        """The lease under which the trial is measured, run out or not; None for one that is not measured."""
+
     def renew(self, lease: Lease, seconds: float, now: float) -> Lease:
         """A heartbeat. Raises StaleLeaseError when the token is no longer the current one."""
 

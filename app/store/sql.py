@@ -89,6 +89,10 @@ class SqlStore(Store):
             ledger.put_trial(claimed)
             return claimed.lease
 
+    def lease(self, trial_id: str) -> Lease | None:
+        with reading(self._engine) as connection:
+            return leased_of(_trial_row(connection, trial_id)).lease
+
     def renew(self, lease: Lease, seconds: float, now: float) -> Lease:
         with self._held_trial(lease.trial_id) as (ledger, leased):
             renewed = rules.renew(leased, lease, seconds, now)

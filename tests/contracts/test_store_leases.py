@@ -48,6 +48,17 @@ class TestClaim:
         assert store.claim(proposed_trial, "w", 1.0, 0.0) is None
 
 
+class TestLooking:
+    def test_shows_the_lease_a_trial_is_measured_under(self, store, proposed_trial):
+        assert store.lease(proposed_trial) is None
+        store.claim(proposed_trial, "first", 30.0, 100.0)
+        assert store.lease(proposed_trial) == Lease(proposed_trial, "first", 1, 130.0)
+        newer = store.claim(proposed_trial, "second", 30.0, 200.0)
+        assert store.lease(proposed_trial) == newer
+        store.record(newer, MEASURED)
+        assert store.lease(proposed_trial) is None
+
+
 class TestRenewal:
     def test_prolongs_the_lease(self, store, proposed_trial):
         lease = store.claim(proposed_trial, "w", 30.0, 100.0)
