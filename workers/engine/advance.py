@@ -2,20 +2,24 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from app.domain.errors import ConflictError
+from app.domain.front import Front
 from app.domain.study import Study, StudyStatus
 from app.domain.trial import Proposal, Trial
+from app.store.codec import encode
 from app.store.port import Store
 from workers.engine.arrays import Evidence, gather_evidence
 from workers.engine.assembly import assemble_front
-from workers.engine.failures import STUDY_FAULTS, fail_study
+from workers.engine.failures import STUDY_FAULTS, fail_study, forgo_front
 from workers.engine.fits import fit_tasks
+from workers.engine.offers import offer_candidates
 from workers.engine.plan import plan
 from workers.engine.proposals import propose_design, propose_report, propose_verification
 from workers.engine.selection import points_to_verify
-from workers.engine.stages import Await, Finish, Nothing, Propose, Stage, Step
+from workers.engine.stages import Await, Finish, Keep, Nothing, Propose, Stage, Step
 from workers.engine.workshop import Workshop
 
 log = logging.getLogger(__name__)
@@ -41,7 +45,8 @@ def _take(workshop: Workshop, study: Study, trials: Sequence[Trial]) -> None:
     try:
         _carry_out(workshop, study, trials, plan(study, trials))
     except STUDY_FAULTS as error:
-        fail_study(workshop.store, study.id, error, trials)
+        end = forgo_front if study.status is StudyStatus.CANCELLED else fail_study
+        end(workshop.store, study.id, error, trials)
 
 
 def _carry_out(workshop: Workshop, study: Study, trials: Sequence[Trial], step: Step) -> None:
@@ -53,9 +58,8 @@ def _carry_out(workshop: Workshop, study: Study, trials: Sequence[Trial], step: 
         case Await(waiting):
             # their wake-ups may have been lost with the process that sent them
             _send(workshop, waiting)
-        case Finish():
-            evidence = _evidence(workshop, study, trials)
-            workshop.store.finish(assemble_front(study.id, trials, evidence, fit_tasks(evidence)))
+        case Finish() | Keep():
+            workshop.store.finish(_front(workshop, study, trials))
         case Nothing():
             log.debug("study %s is %s", study.id, study.status)
         case _:
@@ -65,14 +69,22 @@ def _carry_out(workshop: Workshop, study: Study, trials: Sequence[Trial], step: 
 def _proposals(workshop: Workshop, study: Study, trials: Sequence[Trial], stage: Stage) -> Sequence[Proposal]:
     match stage:
         case Stage.DESIGN:
-            return propose_design(study.spec, workshop.evaluator_of(study).gram.shape[0])
+            return propose_design(study.spec, workshop.evaluator_of(study).gram.shape[0], trials)
         case Stage.VERIFY:
             evidence = _evidence(workshop, study, trials)
-            return propose_verification(study.spec, points_to_verify(evidence, fit_tasks(evidence)))
+            return propose_verification(study.spec, points_to_verify(evidence, fit_tasks(evidence)), trials)
         case Stage.REPORT:
             return propose_report(study.spec, len(trials[0].proposal.coefficients), trials)
         case _:
             assert_never(stage)
+
+
+def _front(workshop: Workshop, study: Study, trials: Sequence[Trial]) -> Front:
+    evidence = _evidence(workshop, study, trials)
+    fits = fit_tasks(evidence)
+    # the bytes first: a front must never name candidates that are not there
+    candidates = workshop.blobs.put(encode(offer_candidates(evidence, trials, fits)).encode())
+    return replace(assemble_front(study.id, trials, evidence, fits), candidates=candidates)
 
 
 def _evidence(workshop: Workshop, study: Study, trials: Sequence[Trial]) -> Evidence:

@@ -26,6 +26,16 @@ def fail_study(store: Store, study_id: str, error: StudyFault, trials: Sequence[
         log.info("study %s: %s", study_id, conflict)
 
 
+def forgo_front(store: Store, study_id: str, error: StudyFault, trials: Sequence[Trial] = ()) -> None:
+    """Notes why a cancelled study has no front: what was measured of it was too little."""
+    failure = Failure(error.code, f"cancelled before there was a front: {error}{_losses(trials)}")
+    log.info("study %s: %s", study_id, failure.message)
+    try:
+        store.forgo_front(study_id, failure)
+    except ConflictError as conflict:
+        log.info("study %s: %s", study_id, conflict)
+
+
 def _losses(trials: Sequence[Trial]) -> str:
     reasons = [trial.failure.message for trial in trials if trial.status == TrialStatus.FAILED and trial.failure]
     return f" ({len(reasons)} of {len(trials)} trials failed, the first: {reasons[0]})" if reasons else ""

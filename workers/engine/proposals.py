@@ -7,27 +7,32 @@ from torch import Tensor
 
 from app.domain.study import StudySpec
 from app.domain.task import Split
-from app.domain.trial import Origin, Proposal, Trial
+from app.domain.trial import Origin, Proposal, Trial, TrialStatus
 from surrogate.design import initial_design
 from workers.engine.arrays import Scores, list_coefficients
-from workers.engine.merges import Merge, measured_scores, without_repeats
+from workers.engine.merges import Merge, measured_scores, merge_of, without_repeats
 from workers.engine.normalised import normalise, own_scores
 from workers.engine.references import Reference, best_of_families, references
 from workers.engine.selection import standing_trials
+from workers.engine.stages import searched
 
 
-def propose_design(spec: StudySpec, dimension: int) -> tuple[Proposal, ...]:
-    """`method.budget` trials of the design, and the references that are not among them, on the search split."""
+def propose_design(spec: StudySpec, dimension: int, trials: Sequence[Trial] = ()) -> tuple[Proposal, ...]:
+    """`method.budget` trials of the design, and the references that are not among them, on the search split.
+
+    Where a smaller budget was spent (`trials`), what is missing: a longer design begins with the shorter one.
+    """
     tuned = len(spec.models.tuned)
     space, method = spec.space, spec.method
     design = initial_design(tuned, dimension // tuned, method.budget, method.seed, space.low, space.high)
+    missing = _of_study(spec, "search", "design", design[len(searched(trials)) :])
     compared = [reference.proposal("search") for reference in references(spec, dimension)]
-    return without_repeats([*_of_study(spec, "search", "design", design), *compared])
+    return without_repeats(missing if trials else [*missing, *compared])
 
 
-def propose_verification(spec: StudySpec, points: Tensor) -> tuple[Proposal, ...]:
-    """`points`, n x D, on the search split."""
-    return tuple(_of_study(spec, "search", "verify", points))
+def propose_verification(spec: StudySpec, points: Tensor, trials: Sequence[Trial] = ()) -> tuple[Proposal, ...]:
+    """`points`, n x D, on the search split, those of them that `trials` have not verified."""
+    return _unmeasured(_of_study(spec, "search", "verify", points), trials)
 
 
 def propose_report(spec: StudySpec, dimension: int, trials: Sequence[Trial]) -> tuple[Proposal, ...]:
@@ -37,7 +42,7 @@ def propose_report(spec: StudySpec, dimension: int, trials: Sequence[Trial]) -> 
     standing = [replace(trial.proposal, split="report") for trial in standing_trials(spec, trials)]
     plain = [reference for reference in named if not reference.is_baseline]
     chosen = [*plain, *best_of_families(named, merits(spec, named, search))]
-    return without_repeats([*standing, *(reference.proposal("report") for reference in chosen)])
+    return _unmeasured([*standing, *(reference.proposal("report") for reference in chosen)], trials)
 
 
 def individual_scores(named: Sequence[Reference], measured: Mapping[Merge, Scores]) -> Mapping[str, Scores]:
@@ -54,6 +59,21 @@ def merits(spec: StudySpec, named: Sequence[Reference], search: Mapping[Merge, S
         return dict.fromkeys(found, 0.0)
     means = normalise(spec, own, [search[merge] for merge in found]).mean(1)
     return dict(zip(found, means.tolist(), strict=True))
+
+
+def _unmeasured(proposals: Sequence[Proposal], trials: Sequence[Trial]) -> tuple[Proposal, ...]:
+    """Those that no finished trial has measured as a verification or a report; never none of several.
+
+    A stage is known by its trials: where nothing is left to measure, its first is measured again and stands for it.
+    """
+    once = without_repeats(proposals)
+    closing = [trial.proposal for trial in trials if trial.status is TrialStatus.FINISHED and _is_closing(trial.proposal)]
+    done = {(proposal.split, merge_of(proposal)) for proposal in closing}
+    return tuple(one for one in once if (one.split, merge_of(one)) not in done) or once[:1]
+
+
+def _is_closing(proposal: Proposal) -> bool:
+    return proposal.origin == "verify" or proposal.split == "report"
 
 
 def _of_study(spec: StudySpec, split: Split, origin: Origin, points: Tensor) -> list[Proposal]:
