@@ -21,8 +21,7 @@ _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 def write_recipe(models: ModelSet, coefficients: Coefficients, transform: Transform) -> str:
     """The YAML of theta(c): task arithmetic with the coefficients as weights, or TIES.
 
-    mergekit computes in float32 and rounds once to the base's dtype, as we do in float64. TIES can be written where all
-    coefficients are equal, tensors are trimmed one by one, and no tie falls on a threshold (mergekit keeps an arbitrary part
+    mergekit rounds once to the base's dtype, as we do. TIES can be written where all coefficients are equal, tensors are trimmed one by one, and no tie falls on a threshold (mergekit keeps an arbitrary part
     of the tied entries); finding that out reads the task vectors once. DARE cannot: mergekit draws its own random numbers.
     Raises ExportError with every reason why mergekit would not arrive at the same weights.
     """
@@ -30,8 +29,18 @@ def write_recipe(models: ModelSet, coefficients: Coefficients, transform: Transf
     if faults:
         raise ExportError(f"mergekit cannot reproduce this merge: {faults[0]}", faults)
     method = _ties(coefficients, transform) if isinstance(transform, Ties) else {"merge_method": "task_arithmetic", **_parameters(False)}
-    document = {**method, **_inputs(models, coefficients, transform), "dtype": "float32", "out_dtype": _DTYPES[_dtypes(models)[0]]}
+    document = {
+        **method,
+        **_inputs(models, coefficients, transform),
+        "dtype": _computed_in(transform),
+        "out_dtype": _DTYPES[_dtypes(models)[0]],
+    }
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+
+
+def _computed_in(transform: Transform) -> str:
+    # sums in float64 round to our weights; signs are elected in float32 here, and a sum near zero must fall the same way there
+    return "float32" if isinstance(transform, Ties) else "float64"
 
 
 def _parameters(normalize: bool, **more: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Recipes are read back and computed here as mergekit defines their fields, in float32, tensor by tensor."""
+"""Recipes are read back and computed here as mergekit defines their fields, tensor by tensor."""
 
 import json
 from pathlib import Path
@@ -62,8 +62,8 @@ def run_recipe(recipe, models):
     merged = {}
     for tensor in models.sizes:
         base = models.base.tensor(tensor).to(getattr(torch, document["dtype"]))
-        deltas = torch.stack([tensors[Path(entry["model"])].tensor(tensor).float() - base for entry in document["models"]])
-        weights = torch.tensor([setting(entry["parameters"]["weight"], tensor) for entry in document["models"]])
+        deltas = torch.stack([tensors[Path(entry["model"])].tensor(tensor).to(base.dtype) - base for entry in document["models"]])
+        weights = torch.tensor([setting(entry["parameters"]["weight"], tensor) for entry in document["models"]], dtype=base.dtype)
         weights = weights.view(-1, *(1 for _ in base.shape))
         if document["merge_method"] == "ties":
             deltas = torch.stack([keep_largest(delta, shared["density"]) for delta in deltas]) * weights
@@ -115,12 +115,12 @@ class TestTaskArithmetic:
         assert document["parameters"] == {"normalize": False, "rescale": False, "int8_mask": False}
         assert document["base_model"] == str(models.base.layout.root)
         assert [entry["parameters"]["weight"] for entry in document["models"]] == [0.3, -1.0, 0.7]
-        assert (document["dtype"], document["out_dtype"]) == ("float32", "float32")
+        assert (document["dtype"], document["out_dtype"]) == ("float64", "float32")
 
-    def test_half_precision_is_computed_in_float32(self, tmp_path):
+    def test_half_precision_is_computed_in_full(self, tmp_path):
         models = build(tmp_path, torch.bfloat16)
         document = yaml.safe_load(write_recipe(models, at(models, [1.0, 1.0, 1.0]), NoTransform()))
-        assert (document["dtype"], document["out_dtype"]) == ("float32", "bfloat16")
+        assert (document["dtype"], document["out_dtype"]) == ("float64", "bfloat16")
 
     @pytest.mark.parametrize("transform", [Dare(0.0), Magnitude(1.0)], ids=str)
     def test_transforms_that_change_nothing(self, models, transform):
