@@ -21,7 +21,7 @@ Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 EFFECTIVE_COLUMNS = 10.0
 STEPS = 40
 # Relative change of the loss at which the search stops: predictions no longer feel it.
-TOLERANCE = 1e-5
+TOLERANCE = 1e-4
 LOWEST, HIGHEST = -12.0, 6.0
 JITTER = 1e-8
 

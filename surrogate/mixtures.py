@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 # Predicted outputs alive at once. Small enough to stay near the processor's caches, large enough for the product to run at full rate.
-BLOCK_BYTES = 8 * 2**20
+BLOCK_BYTES = 2 * 2**20
 # A float32 copy of the outputs is kept up to this size; above it columns are widened as they are needed.
 RESIDENT_BYTES = 512 * 2**20
 # Above that, blocks are larger: every one of them costs a pass over the stored outputs.

@@ -11,6 +11,7 @@ from surrogate.figures import r_squared, root_mean_square
 from surrogate.history import Diagnostics, History, Prediction, Scale
 from surrogate.kernel import prior_from_gram
 from surrogate.kriging import Kriging, fit_kriging
+from surrogate.margins import leads_of
 from surrogate.mixtures import Metric, Mixtures, mixtures_of
 from surrogate.smoothing import Smoothing, smoothing_of
 
@@ -77,17 +78,18 @@ def fit_output_space(history: History, gram: Tensor | None = None, seed: int = 0
         raise InvalidRequestError(
             f"the Gram matrix of the task vectors is {tuple(gram.shape)}, the coefficients need {dimension} x {dimension}"
         )
-    outputs = mixtures_of(history.outputs.values)
+    given = leads_of(history.outputs)
+    outputs = mixtures_of(given.values)
     process = fit_kriging(history.coefficients, outputs.moments(), prior_from_gram(dimension, gram))
     own = torch.cat([process.loo_weights(), process.weights(history.coefficients)])
-    left_out, fitted = outputs.score(own, history.outputs.score)[0].chunk(2)
+    left_out, fitted = outputs.score(own, given.score)[0].chunk(2)
     return OutputSpace(
         scale=history.scale,
         diagnostics=_diagnose(history, process, fitted, left_out),
         _process=process,
         _outputs=outputs,
-        _metric=history.outputs.score,
-        _smoothing=smoothing_of(history, outputs, history.outputs, process, seed),
+        _metric=given.score,
+        _smoothing=smoothing_of(history, outputs, given, process, seed),
         _reach=_reach(history.scores - left_out, process.loo_variance(), dimension),
     )
 
