@@ -1,5 +1,6 @@
 """A merge of adapters as one PEFT adapter: exact at the sum of the ranks, or cut to a smaller one with the error stated."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,11 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from checkpoints.adapters import PREFIX, AdapterSource, LowRank, factor_shapes
 from checkpoints.errors import ExportError
 from checkpoints.groups import Coefficients
+from checkpoints.layout import ADAPTER, ADAPTER_CONFIG
 from checkpoints.model_set import ModelSet
 
 
@@ -33,6 +36,11 @@ class MergedAdapter:
         """What belongs into adapter_model.safetensors."""
         factors = (item for module, factor in self.factors.items() for item in _keyed(module, factor, self.shapes[module]))
         return {f"{PREFIX}{key}": tensor.contiguous() for key, tensor in (*factors, *self.saved.items())}
+
+    def files(self) -> dict[str, bytes]:
+        """The PEFT directory: both files by name."""
+        config = json.dumps(self.config(), indent=2, sort_keys=True) + "\n"
+        return {ADAPTER_CONFIG: config.encode(), ADAPTER: save(self.tensors(), metadata={"format": "pt"})}
 
     def config(self) -> dict[str, Any]:
         """What belongs into adapter_config.json. alpha equals the rank of every module, so that PEFT scales by 1."""

@@ -1,7 +1,5 @@
 """Merged adapters, loaded by PEFT itself and compared with the dense merge."""
 
-import json
-
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -84,8 +82,8 @@ def load_and_merge(adapter, folder):
     import peft
 
     folder.mkdir()
-    save_file(adapter.tensors(), folder / "adapter_model.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps(adapter.config()))
+    for name, content in adapter.files().items():
+        (folder / name).write_bytes(content)
     model = peft.PeftModel.from_pretrained(fresh_net(), folder)
     return model.merge_and_unload().state_dict()
 
