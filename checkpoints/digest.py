@@ -1,26 +1,35 @@
-"""Checkpoints by content: sha256 of files, and of what a checkpoint's files say together."""
+"""What a checkpoint is addressed by: sha256 over the bytes of its files."""
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 
+from checkpoints.errors import LayoutError
 from checkpoints.layout import ADAPTER_CONFIG, Layout
 
 
+def digest_layout(layout: Layout) -> str:
+    """The sha256 that names a checkpoint: over the lines "sha256  name" of its weight files, its index and an adapter's configuration.
+
+    Files are read once and remembered until their size or time of change differs. Raises LayoutError for one that cannot be read.
+    """
+    paths = [file.path for file in layout.files]
+    paths += [layout.index] if layout.index else []
+    paths += [layout.root / ADAPTER_CONFIG] if layout.kind == "lora" else []
+    lines = "".join(f"{digest_file(path)}  {path.name}\n" for path in paths)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
 def digest_file(path: Path) -> str:
-    """The lower-case hexadecimal sha256 of a file. Raises OSError."""
+    """sha256 of one file, streamed. Raises LayoutError where it cannot be read."""
+    try:
+        status = path.stat()
+        return _digest(path.resolve(), status.st_ino, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise LayoutError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, inode: int, size: int, changed: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest_layout(layout: Layout) -> str:
-    """One sha256 over the names and contents of the files that hold weights, and of an adapter's config, which scales them.
-
-    A single file has its own digest, whatever it is called. Raises OSError.
-    """
-    files = [file.path for file in layout.files]
-    if layout.kind == "lora":
-        files.append(layout.root / ADAPTER_CONFIG)
-    if len(files) == 1:
-        return digest_file(files[0])
-    lines = "".join(f"{digest_file(path)}  {path.name}\n" for path in sorted(files))
-    return hashlib.sha256(lines.encode()).hexdigest()

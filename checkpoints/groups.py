@@ -16,7 +16,7 @@ EPILOGUE = "epilogue"
 REST = "rest"
 
 # what stands behind the last block: final norms, poolers and heads; whatever else has no block number stands before the first
-_BEHIND = re.compile(r"(^|[._])(lm_head|heads?|norm|ln_f|final\w*|pooler|classifier|fc|score|cls|logits|output\w*|proj_out|last\w*)([._]|$)")
+_BEHIND = re.compile(r"(^|[._])(lm_head|heads?|norm|ln_f|final\w*|pooler|classifier|fc|score|cls|logits|outputs?|proj_out|last\w*)([._]|$)")
 _BLOCK = re.compile(r"(?:.*?\.)?\d+(?=\.|$)")
 
 

@@ -81,7 +81,7 @@ def _header_length(path: Path, prefix: bytes, size: int) -> int:
         raise HeaderError(path, f"truncated: {size} bytes are too few for a safetensors file")
     length = int.from_bytes(prefix, "little")
     if length > MAX_HEADER_BYTES:
-        raise HeaderError(path, f"a header of {length} bytes exceeds the limit of {MAX_HEADER_BYTES}: no safetensors file, or a hostile one")
+        raise HeaderError(path, f"a header of {length} bytes exceeds the limit of {MAX_HEADER_BYTES}: no safetensors file, or hostile")
     if PREFIX_BYTES + length > size:
         raise HeaderError(path, f"truncated: the header needs {PREFIX_BYTES + length} bytes, the file has {size}")
     return length

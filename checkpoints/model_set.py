@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from checkpoints.adapters import open_adapter
 from checkpoints.errors import MisfitError
 from checkpoints.fit import Roles, assign_roles, fit_full
 from checkpoints.layout import Layout
@@ -93,7 +94,5 @@ def _open_sources(base: MappedTensors, tuned: Mapping[str, Layout], roles: Roles
 
 def _open_source(name: str, layout: Layout, base: MappedTensors, roles: Roles) -> TunedSource:
     if layout.kind == "lora":
-        from checkpoints.adapters import open_adapter
-
         return open_adapter(name, layout, base.layout, roles)
     return fit_full(name, MappedTensors(layout), base, roles)

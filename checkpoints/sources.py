@@ -13,6 +13,10 @@ class TunedSource(Protocol):
     """Where the task vector v = theta_n - theta_0 of one tuned checkpoint comes from. Names are those of the base's tensors."""
 
     @property
+    def tensors(self) -> MappedTensors:
+        """What the checkpoint stores, under its own names."""
+
+    @property
     def private(self) -> tuple[str, ...]:
         """Tensors that belong to this checkpoint's own task alone (a head), under its own names."""
 

@@ -1,0 +1,124 @@
+"""A merge: theta(c) = theta_0 + sum of c_n v_n of one model set, computed block by block when somebody reads it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from checkpoints.errors import MisfitError, NotFiniteError
+from checkpoints.finite import count_stray, stray_values
+from checkpoints.groups import Coefficients
+from checkpoints.model_set import ModelSet
+from checkpoints.read import DTYPES
+from checkpoints.task_vectors import BlockTransform
+
+# elements; every merge is computed on this grid, whatever range of it is asked for, so that all readers get the same bits.
+# Buffers of this length in float64 stay in the caches, and each is long enough for two cores to share.
+BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Merge:
+    """The weights of a model set at one coefficient vector, virtual. `transform`: of the task vectors, None for none.
+
+    Raises MisfitError when coefficients and model set are not of one shape.
+    """
+
+    models: ModelSet
+    coefficients: Coefficients
+    transform: BlockTransform | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.coefficients.rows) != len(self.models.tuned):
+            raise MisfitError(f"{len(self.coefficients.rows)} rows of coefficients for {len(self.models.tuned)} tuned checkpoints")
+        stray = [f"no group of the coefficients takes {name}" for name in self.models.sizes if name not in self.coefficients.groups.members]
+        if stray:
+            raise MisfitError(stray[0], stray)
+
+
+@dataclass(frozen=True)
+class BlockMerger:
+    """Computes blocks of one merge; keeps working memory between them, so one a thread."""
+
+    merge: Merge
+    _memory: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    def block(self, tensor: str, number: int) -> Tensor:
+        """Elements [number, number + 1) x BLOCK of any tensor of the base, flat, in the base's dtype, fresh.
+
+        The scaled differences are summed in float64, added to the base and rounded once. Coefficients of zero give the base's
+        bits; a single coefficient of 1 those of its tuned checkpoint, where it has the base's dtype.
+        Raises NotFiniteError for a NaN or infinity among the values read, or a result beyond the range of the dtype.
+        """
+        models, start = self.merge.models, number * BLOCK
+        entry = models.base.layout.entry(tensor)
+        stop = min(entry.elements, start + BLOCK)
+        base = models.base.flat(tensor, start, stop)
+        out = torch.empty(base.numel(), dtype=DTYPES[entry.dtype])
+        coefficients = self.merge.coefficients.of(tensor) if tensor in models.sizes else ()
+        stored = self._stored(tensor, start, stop, coefficients, base)
+        if stored is not None:
+            out.copy_(stored)
+        else:
+            _round(self._sum(tensor, start, stop, coefficients, base), out)
+        if count_stray(out):
+            raise self._not_finite(tensor, start, stop)
+        return out
+
+    def _stored(self, tensor: str, start: int, stop: int, coefficients: tuple[float, ...], base: Tensor) -> Tensor | None:
+        """The block where it need not be computed: the base's, or one tuned checkpoint's."""
+        scaled = [number for number, coefficient in enumerate(coefficients) if coefficient]
+        if not scaled:
+            return base
+        if len(scaled) == 1 and coefficients[scaled[0]] == 1.0 and self.merge.transform is None:
+            source = list(self.merge.models.sources.values())[scaled[0]]
+            return source.weights(tensor, start, stop) if source.touches(tensor) else base
+        return None
+
+    def _sum(self, tensor: str, start: int, stop: int, coefficients: tuple[float, ...], base: Tensor) -> Tensor:
+        """theta_0 + sum of c_n v_n, float64. The differences come first: adding each to theta_0 would round it once more each time."""
+        wide_base = self._buffer("base", base)
+        total = self._buffer("total", base).zero_()
+        for coefficient, difference in self._differences(tensor, start, stop, coefficients, wide_base):
+            total.add_(difference, alpha=coefficient)
+        return total.add_(wide_base)
+
+    def _differences(
+        self, tensor: str, start: int, stop: int, coefficients: tuple[float, ...], wide_base: Tensor
+    ) -> Iterator[tuple[float, Tensor]]:
+        models, transform = self.merge.models, self.merge.transform
+        if transform is not None:
+            vectors = transform.apply(tensor, start, models.deltas(tensor, start, stop))
+            rows = zip(coefficients, vectors, strict=True)
+            yield from ((coefficient, self._buffer("term", row)) for coefficient, row in rows if coefficient)
+            return
+        for coefficient, source in zip(coefficients, models.sources.values(), strict=True):
+            if not coefficient or not source.touches(tensor):
+                continue
+            weights = source.weights(tensor, start, stop)
+            if weights is not None:
+                yield coefficient, self._buffer("term", weights).sub_(wide_base)
+            else:
+                delta = torch.empty(stop - start)
+                source.write_delta(tensor, start, stop, wide_base.float(), delta)
+                yield coefficient, self._buffer("term", delta)
+
+    def _buffer(self, name: str, values: Tensor) -> Tensor:
+        """`values` as float64, in the memory kept under `name`."""
+        if name not in self._memory:
+            self._memory[name] = torch.empty(BLOCK, dtype=torch.float64)
+        wide = self._memory[name][: values.numel()]
+        # torch has no vector instructions from float16 to float64, but from either to float32
+        return wide.copy_(values.float() if values.dtype is torch.float16 else values)
+
+    def _not_finite(self, tensor: str, start: int, stop: int) -> NotFiniteError:
+        strays = stray_values(self.merge.models, tensor, start, stop)
+        faults = [f"{name}: {tensor}: {count} of the values from {start} to {stop} are NaN or infinite" for name, count in strays.items()]
+        dtype = self.merge.models.base.layout.entry(tensor).dtype
+        faults = faults or [f"{tensor}: the merged weights exceed the range of {dtype}; smaller coefficients are needed"]
+        return NotFiniteError(faults[0], faults)
+
+
+def _round(wide: Tensor, out: Tensor) -> None:
+    out.copy_(wide.float() if out.dtype is torch.float16 else wide)
