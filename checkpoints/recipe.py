@@ -21,8 +21,9 @@ _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 def write_recipe(models: ModelSet, coefficients: Coefficients, transform: Transform) -> str:
     """The YAML of theta(c): task arithmetic with the coefficients as weights, or TIES.
 
-    mergekit rounds once to the base's dtype, as we do. TIES can be written where all coefficients are equal, tensors are trimmed one by one, and no tie falls on a threshold (mergekit keeps an arbitrary part
-    of the tied entries); finding that out reads the task vectors once. DARE cannot: mergekit draws its own random numbers.
+    mergekit rounds once to the base's dtype, as we do. TIES can be written where all coefficients are equal, tensors are trimmed
+    one by one, and no tie falls on a threshold (mergekit keeps an arbitrary part of the tied entries); finding that out reads the
+    task vectors once. DARE cannot: mergekit draws its own random numbers.
     Raises ExportError with every reason why mergekit would not arrive at the same weights.
     """
     faults = [*_model_faults(models), *_transform_faults(models, coefficients, transform)]
