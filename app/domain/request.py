@@ -6,10 +6,14 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class KeyedRequest:
-    """A request under an idempotency key. `fingerprint`: of what was asked; `answer`: what it led to, empty while it is carried out."""
+    """A request under an idempotency key. `fingerprint`: of what was asked. `subject`: the id of what it makes, fixed before it is made.
+
+    `answered`: it was carried out.
+    """
 
     tenant: str
     key: str
     fingerprint: str
     begun: datetime
-    answer: str = ""
+    subject: str
+    answered: bool = False

@@ -59,10 +59,11 @@ class Catalog(Protocol):
     def remove_key(self, key_id: str) -> None:
         """Raises NotFoundError."""
 
-    def begin_request(self, request: KeyedRequest, stale: datetime) -> KeyedRequest | None:
-        """None when the request is now begun; what is kept under its tenant and key when there is something.
+    def begin_request(self, request: KeyedRequest, stale: datetime) -> KeyedRequest:
+        """What is now kept under the request's tenant and key: the request itself where there was nothing.
 
-        An unanswered request that was begun before `stale` is taken over: whoever carried it out has died.
+        An unanswered one that was begun before `stale` is taken over, since whoever carried it out has died: it is kept as it was,
+        with the `begun` of `request`. Where `begun` differs, somebody else has it.
         """
 
     def answer_request(self, request: KeyedRequest) -> None:

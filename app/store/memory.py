@@ -1,6 +1,7 @@
 """The store in this process's memory: for tests, and for studies that need not outlive it."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from threading import RLock
@@ -9,7 +10,7 @@ from typing import TypeVar
 from app.domain.errors import ConflictError, NotFoundError
 from app.domain.front import Front
 from app.domain.study import Failure, Study, StudySpec, StudyStatus
-from app.domain.trial import Lease, Measurement, Proposal, Trial
+from app.domain.trial import Lease, Measurement, Proposal, Trial, TrialStatus
 from app.store import rules
 from app.store.codec import decode, decode_plain, encode, encode_plain
 from app.store.port import Event, Store
@@ -79,6 +80,10 @@ class MemoryStore(Store):
         with self._lock:
             self.study(study_id)
             return tuple(leased.trial for leased in self._of_study(study_id))
+
+    def trial_counts(self, study_id: str) -> Mapping[TrialStatus, int]:
+        with self._lock:
+            return Counter(leased.trial.status for leased in self._of_study(study_id))
 
     def claim(self, trial_id: str, owner: str, seconds: float, now: float) -> Lease | None:
         with self._lock:

@@ -90,20 +90,20 @@ class MemoryCatalog(Catalog):
             if self._keys.pop(key_id, None) is None:
                 raise NotFoundError(f"no key {key_id}")
 
-    def begin_request(self, request: KeyedRequest, stale: datetime) -> KeyedRequest | None:
+    def begin_request(self, request: KeyedRequest, stale: datetime) -> KeyedRequest:
         place = request.tenant, request.key
         with self._lock:
-            kept = self._requests.get(place)
-            if kept is not None and (kept.answer or kept.begun >= stale):
-                return kept
-            self._requests[place] = request
-            return None
+            kept = self._requests.get(place, request)
+            if not kept.answered and kept.begun < stale:
+                kept = replace(kept, begun=request.begun)
+            self._requests[place] = kept
+            return kept
 
     def answer_request(self, request: KeyedRequest) -> None:
         with self._lock:
             if not self._begun(request):
                 raise ConflictError(f"the request with the key {request.key} was taken over")
-            self._requests[request.tenant, request.key] = request
+            self._requests[request.tenant, request.key] = replace(request, answered=True)
 
     def forget_request(self, request: KeyedRequest) -> None:
         with self._lock:
@@ -124,4 +124,4 @@ class MemoryCatalog(Catalog):
 
     def _begun(self, request: KeyedRequest) -> bool:
         kept = self._requests.get((request.tenant, request.key))
-        return kept is not None and replace(kept, answer="") == replace(request, answer="")
+        return kept is not None and kept.begun == request.begun and not kept.answered

@@ -1,13 +1,13 @@
 """The port of records: studies, trials, leases, fronts, events. The database is the queue of record."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from app.domain.front import Front
 from app.domain.study import Failure, Study, StudySpec, StudyStatus
-from app.domain.trial import Lease, Measurement, Proposal, Trial
+from app.domain.trial import Lease, Measurement, Proposal, Trial, TrialStatus
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,9 @@ class Store(Protocol):
 
     def trials(self, study_id: str) -> tuple[Trial, ...]:
         """All of a study, by number."""
+
+    def trial_counts(self, study_id: str) -> Mapping[TrialStatus, int]:
+        """How many trials of a study there are of every status that any has; empty for an unknown study."""
 
     def claim(self, trial_id: str, owner: str, seconds: float, now: float) -> Lease | None:
         """The right to measure a trial that is proposed, or whose lease ran out before `now` (seconds since the epoch).

@@ -1,11 +1,11 @@
 """The store on SQLite and PostgreSQL."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, and_, exists, insert, or_, select
+from sqlalchemy import Connection, Engine, Row, Select, and_, exists, func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from app.domain.errors import ConflictError, NotFoundError
@@ -80,6 +80,11 @@ class SqlStore(Store):
             _check_study(connection, study_id)
             of_study = select(trials).where(trials.c.study_id == study_id).order_by(trials.c.number)
             return tuple(leased_of(row).trial for row in connection.execute(of_study))
+
+    def trial_counts(self, study_id: str) -> Mapping[TrialStatus, int]:
+        counted = select(trials.c.status, func.count()).where(trials.c.study_id == study_id).group_by(trials.c.status)
+        with reading(self._engine) as connection:
+            return {TrialStatus(status): count for status, count in connection.execute(counted)}
 
     def claim(self, trial_id: str, owner: str, seconds: float, now: float) -> Lease | None:
         with self._held_trial(trial_id) as (ledger, leased):

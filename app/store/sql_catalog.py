@@ -1,6 +1,8 @@
 """The catalog on SQLite and PostgreSQL."""
 
+import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Engine, and_, delete, func, insert, select, update
@@ -14,6 +16,8 @@ from app.store.catalog import Catalog, R, Record
 from app.store.codec import decode, encode
 from app.store.engine import connect, reading, writing
 from app.store.tables import holdings, keys, records, requests
+
+log = logging.getLogger(__name__)
 
 
 class SqlCatalog(Catalog):
@@ -100,23 +104,24 @@ class SqlCatalog(Catalog):
             if not connection.execute(delete(keys).where(keys.c.id == key_id)).rowcount:
                 raise NotFoundError(f"no key {key_id}")
 
-    def begin_request(self, request: KeyedRequest, stale: datetime) -> KeyedRequest | None:
+    def begin_request(self, request: KeyedRequest, stale: datetime) -> KeyedRequest:
         same = and_(requests.c.tenant == request.tenant, requests.c.key == request.key)
-        row = {name: getattr(request, name) for name in requests.c.keys()}
+        dead = and_(same, requests.c.answered.is_(False), requests.c.begun < stale)
         try:
             with writing(self._engine) as connection:
-                connection.execute(delete(requests).where(same, requests.c.answer == "", requests.c.begun < stale))
-                connection.execute(insert(requests).values(row))
-                return None
+                if not connection.execute(update(requests).where(dead).values(begun=request.begun)).rowcount:
+                    connection.execute(insert(requests).values(asdict(request)))
         except IntegrityError:
-            with reading(self._engine) as connection:
-                kept = connection.execute(select(requests).where(same)).one_or_none()
-        # it was forgotten between the two looks: the same as being carried out just now
-        return request if kept is None else KeyedRequest(kept.tenant, kept.key, kept.fingerprint, kept.begun, kept.answer)
+            log.debug("the request with the key %s is not new", request.key)
+        with reading(self._engine) as connection:
+            kept = connection.execute(select(requests).where(same)).one_or_none()
+        if kept is None:
+            raise ConflictError(f"the request with the key {request.key} was given up just now: send it again")
+        return KeyedRequest(kept.tenant, kept.key, kept.fingerprint, kept.begun, kept.subject, kept.answered)
 
     def answer_request(self, request: KeyedRequest) -> None:
         with writing(self._engine) as connection:
-            if not connection.execute(update(requests).where(_begun(request)).values(answer=request.answer)).rowcount:
+            if not connection.execute(update(requests).where(_begun(request)).values(answered=True)).rowcount:
                 raise ConflictError(f"the request with the key {request.key} was taken over")
 
     def forget_request(self, request: KeyedRequest) -> None:
@@ -157,4 +162,4 @@ def _is(record: Record) -> ColumnElement[bool]:
 
 
 def _begun(request: KeyedRequest) -> ColumnElement[bool]:
-    return and_(requests.c.tenant == request.tenant, requests.c.key == request.key, requests.c.begun == request.begun)
+    return and_(requests.c.tenant == request.tenant, requests.c.key == request.key, requests.c.begun == request.begun, requests.c.answered.is_(False))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -143,5 +144,6 @@ requests = Table(
     Column("key", String(255), primary_key=True),
     Column("fingerprint", String(64), nullable=False),
     Column("begun", UtcDateTime, nullable=False),
-    Column("answer", Text, nullable=False),
+    Column("subject", ID, nullable=False),
+    Column("answered", Boolean, nullable=False),
 )

@@ -115,29 +115,34 @@ class TestKeys:
 
 
 class TestRequests:
-    BEGUN = KeyedRequest("acme", "k1", SHA, NOW)
+    BEGUN = KeyedRequest("acme", "k1", SHA, NOW, "study_1")
 
     def test_are_begun_once(self, catalog):
-        assert catalog.begin_request(self.BEGUN, NOW) is None
-        again = replace(self.BEGUN, fingerprint="cd" * 32, begun=NOW + timedelta(seconds=1))
+        assert catalog.begin_request(self.BEGUN, NOW) == self.BEGUN
+        again = KeyedRequest("acme", "k1", "cd" * 32, NOW + timedelta(seconds=1), "study_2")
         assert catalog.begin_request(again, NOW) == self.BEGUN
-        assert catalog.begin_request(replace(again, tenant="other"), NOW) is None
+        other = replace(again, tenant="other")
+        assert catalog.begin_request(other, NOW) == other
 
-    def test_keep_their_answer(self, catalog):
+    def test_stay_answered(self, catalog):
         catalog.begin_request(self.BEGUN, NOW)
-        answered = replace(self.BEGUN, answer="study_1")
-        catalog.answer_request(answered)
-        assert catalog.begin_request(self.BEGUN, NOW + timedelta(days=9)) == answered
+        catalog.answer_request(self.BEGUN)
+        later = NOW + timedelta(days=9)
+        assert catalog.begin_request(replace(self.BEGUN, begun=later, subject="study_2"), later) == replace(self.BEGUN, answered=True)
+        catalog.forget_request(self.BEGUN)
+        assert catalog.begin_request(self.BEGUN, NOW).answered
 
-    def test_whose_carrier_died_are_taken_over(self, catalog):
+    def test_whose_carrier_died_are_taken_over_as_they_were(self, catalog):
         catalog.begin_request(self.BEGUN, NOW)
-        heir = replace(self.BEGUN, begun=NOW + timedelta(minutes=5))
-        assert catalog.begin_request(heir, NOW + timedelta(minutes=1)) is None
+        heir = replace(self.BEGUN, begun=NOW + timedelta(minutes=5), subject="study_2")
+        taken = catalog.begin_request(heir, NOW + timedelta(minutes=1))
+        assert taken == replace(heir, subject="study_1")
         with pytest.raises(ConflictError):
-            catalog.answer_request(replace(self.BEGUN, answer="study_1"))
-        catalog.answer_request(replace(heir, answer="study_2"))
+            catalog.answer_request(self.BEGUN)
+        catalog.answer_request(taken)
 
     def test_that_led_to_nothing_are_begun_again(self, catalog):
         catalog.begin_request(self.BEGUN, NOW)
         catalog.forget_request(self.BEGUN)
-        assert catalog.begin_request(self.BEGUN, NOW) is None
+        again = replace(self.BEGUN, subject="study_2")
+        assert catalog.begin_request(again, NOW) == again

@@ -47,7 +47,8 @@ def upgrade() -> None:
         sa.Column("key", sa.String(255), nullable=False),
         sa.Column("fingerprint", sa.String(64), nullable=False),
         sa.Column("begun", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("answer", sa.Text, nullable=False),
+        sa.Column("subject", ident, nullable=False),
+        sa.Column("answered", sa.Boolean, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "key", name="pk_requests"),
     )
 
