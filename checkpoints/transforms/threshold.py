@@ -123,7 +123,7 @@ def _count_blocks(vectors: TaskVectors, blocks: Iterable[Block], probes: Sequenc
         for row, (bits, probe, histogram) in enumerate(zip(_read(vectors, [block]), probes, histograms, strict=True)):
             beyond = bits >= np.int32(probe.high)
             above[row] += np.count_nonzero(beyond)
-            inside = bits[(bits >= np.int32(probe.low)) ^ beyond]
+            inside = bits.compress((bits >= np.int32(probe.low)) ^ beyond)
             np.add.at(histogram, (inside - np.int32(probe.low)) >> probe.shift, 1)
     return above, histograms
 
