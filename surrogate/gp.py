@@ -68,7 +68,7 @@ class GaussianProcess:
         return score if self.scale.maximize else -score
 
     def _posterior(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        with _numerical_noise_ignored():
+        with numerical_noise_ignored():
             parts = [self.model.posterior(block) for block in torch.split(coefficients, POINTS_AT_ONCE)]
             means, variances = [part.mean[:, 0] for part in parts], [part.variance[:, 0] for part in parts]
         return torch.cat(means), torch.cat(variances)
@@ -152,7 +152,7 @@ def _spread(linked: Tensor) -> float:
 
 def _maximise_likelihood(model: SingleTaskGP, seed: int) -> None:
     try:
-        with manual_seed(seed), _numerical_noise_ignored():
+        with manual_seed(seed), numerical_noise_ignored():
             fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
     except (BotorchError, ModelFittingError, NotPSDError, NanError) as error:
         raise FitFailedError(f"the likelihood of the Gaussian process has no optimum that could be found: {error}") from error
@@ -160,7 +160,7 @@ def _maximise_likelihood(model: SingleTaskGP, seed: int) -> None:
 
 
 @contextmanager
-def _numerical_noise_ignored() -> Iterator[None]:
+def numerical_noise_ignored() -> Iterator[None]:
     """BoTorch tries again after an optimiser's early stop and raises in the end; variances of measured points round to below zero."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OptimizationWarning)
@@ -202,7 +202,7 @@ def _diagnose(history: History, link: Link, on_trials: _OnTrials, model: SingleT
 
 def _on_trials(model: SingleTaskGP, linked: Tensor) -> _OnTrials:
     model.train()
-    with torch.no_grad(), _numerical_noise_ignored():
+    with torch.no_grad(), numerical_noise_ignored():
         marginal = model.likelihood(model(*model.train_inputs), *model.train_inputs)
         inverse = torch.linalg.inv(marginal.covariance_matrix)
         noise = model.likelihood.noise
