@@ -27,18 +27,36 @@ def write_merge(
     on the way leaves nothing under that name, and the next merge to it clears what was left.
     Raises WriteError (not empty, no space, not writable, two at once) and NotFiniteError; nothing is left behind then.
     """
+    with _replacing(target, replace) as draft:
+        _check_space(sum(file.size for file in files.files.values()), draft)
+        for name, merged in files.files.items():
+            _write_file(draft / name, _told(merged.read(), progress))
+        _write_contents(draft, _beside(files, extra or {}))
+
+
+def write_files(contents: Mapping[str, bytes], target: Path, replace: bool = False) -> None:
+    """Write a directory of small files (an adapter, its card) as `write_merge` writes a merge. Raises WriteError."""
+    with _replacing(target, replace) as draft:
+        _check_space(sum(map(len, contents.values())), draft)
+        _write_contents(draft, contents)
+
+
+@contextmanager
+def _replacing(target: Path, replace: bool) -> Iterator[Path]:
+    """A directory to fill, which takes the name `target` once everything in it has reached the disk."""
     target = target.absolute()
     if not replace and _holds_something(target):
         raise WriteError(f"{target}: exists and is not empty; name another directory, or ask for it to be replaced")
     with _naming_path(target), _draft(target) as draft:
-        _check_space(files, draft)
-        for name, merged in files.files.items():
-            _write_file(draft / name, _told(merged.read(), progress))
-        for name, content in _beside(files, extra or {}).items():
-            (draft / name).parent.mkdir(parents=True, exist_ok=True)
-            _write_file(draft / name, [memoryview(content)])
+        yield draft
         _sync_directory(draft)
         _take_name(draft, target)
+
+
+def _write_contents(draft: Path, contents: Mapping[str, bytes]) -> None:
+    for name, content in contents.items():
+        (draft / name).parent.mkdir(parents=True, exist_ok=True)
+        _write_file(draft / name, [memoryview(content)])
 
 
 def _holds_something(target: Path) -> bool:
@@ -89,8 +107,8 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _check_space(files: MergedFiles, draft: Path) -> None:
-    needed, free = sum(file.size for file in files.files.values()), shutil.disk_usage(draft).free
+def _check_space(needed: int, draft: Path) -> None:
+    free = shutil.disk_usage(draft).free
     if needed > free:
         raise OSError(errno.ENOSPC, f"{needed} bytes are needed, {free} are free")
 

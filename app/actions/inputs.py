@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from app.domain.study import Architecture, FactoryArchitecture, ModelSetSpec, StudySpec
 from checkpoints.digest import digest_file, digest_layout
-
-from app.domain.study import FactoryArchitecture, ModelSetSpec, StudySpec
 from checkpoints.layout import open_layout
 
 
@@ -54,7 +53,7 @@ def _head_mark(head: str | None, digest: str | None) -> str | None:
     return None if head is None else f"{digest}#{head.partition('#')[2]}"
 
 
-def _architecture_mark(spec: StudySpec, digests: Mapping[str, str]) -> "FactoryArchitecture | object":
+def _architecture_mark(spec: StudySpec, digests: Mapping[str, str]) -> Architecture:
     if isinstance(spec.architecture, FactoryArchitecture):
         return replace(spec.architecture, file=digests["architecture.factory"])
     return spec.architecture

@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.markup import escape
 
 from app.cli.console import err, out
-from app.cli.merge import MergeRequest, write_merge
+from app.cli.merge import MergeRequest, run_merge
+from app.cli.point import PointRequest
 from app.cli.prepare import prepare
 from app.cli.run import FILES, run_study
 from app.cli.workspace import read_workspace
@@ -34,7 +35,7 @@ def run_demo(directory: Path) -> None:
     run_study(manifest, directory, (), "cpu", None)
     number, point = _balanced(directory)
     merged = directory / "merged"
-    write_merge(MergeRequest(directory, merged, point=number, force=True))
+    run_merge(MergeRequest(directory, merged, PointRequest(point=number), force=True))
     _check_read_back(manifest, merged, point)
     out.print(f"look at {escape(str(directory / FILES[-1]))}; done in {time.monotonic() - began:.0f} s")
 
@@ -50,9 +51,9 @@ def _balanced(directory: Path) -> tuple[int, FrontPoint]:
 
 
 def _check_read_back(manifest: Path, merged: Path, point: FrontPoint) -> None:
-    """Measures the written file as a base of its own. Raises ReadBackError when a score differs from the point's."""
+    """Measures the written weights as a base of their own. Raises ReadBackError when a score differs from the point's."""
     spec = prepare(manifest, ())
-    alone = replace(spec, models=ModelSetSpec(str(merged / "model.safetensors"), spec.models.tuned))
+    alone = replace(spec, models=ModelSetSpec(str(merged), spec.models.tuned))
     scores = build_evaluator(alone, "cpu").evaluate(Proposal("verify", "report", (0.0,) * len(spec.models.tuned))).scores
     if dict(scores) != dict(point.report):
         raise ReadBackError(f"{merged} scores {dict(scores)}, but its trial scored {dict(point.report)}")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from app.cli import service
 from app.cli.edge import exit_code_of
 
 Study = Annotated[Path, typer.Argument(help="The study manifest, YAML or JSON.", show_default=False)]
@@ -19,6 +20,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+for command in (service.serve, service.api, service.worker, service.sweeper):
+    app.command()(command)
 db = typer.Typer(help="The database of the service.", no_args_is_help=True)
 app.add_typer(db, name="db")
 
@@ -59,13 +62,14 @@ def merge(
     require: Annotated[list[str] | None, typer.Option(metavar="TASK>=SCORE", help="A bound that the merge has to keep.")] = None,
     maximize: Annotated[str | None, typer.Option(metavar="TASK", help="The task to serve best within the bounds.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="Also write the point as a mergekit recipe.")] = None,
-    adapter: Annotated[bool, typer.Option(help="Adapters only: write one exact PEFT adapter instead of dense weights.")] = False,
-    force: Annotated[bool, typer.Option(help="Replace what --out holds.")] = False,
+    dense: Annotated[bool, typer.Option("--dense", help="Whole weights even where all tuned models are adapters.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what --out holds.")] = False,
 ) -> None:
-    """Write the merged weights of one point in the base's own layout, with a model card."""
-    from app.cli.merge import MergeRequest, write_merge
+    """Write the merged weights of one point in the base's own layout, with a model card; without a wish, of the balanced one."""
+    from app.cli.merge import MergeRequest, run_merge
+    from app.cli.point import PointRequest
 
-    write_merge(MergeRequest(study, out, prefer, at, point, tuple(require or ()), maximize, recipe, adapter, force))
+    run_merge(MergeRequest(study, out, PointRequest(prefer, at, point, tuple(require or ()), maximize), recipe, dense, force))
 
 
 @app.command()
@@ -79,7 +83,7 @@ def doctor() -> None:
 @db.command()
 def upgrade(url: Annotated[str, typer.Option(help="sqlite:///FILE or postgresql://USER@HOST/NAME.")]) -> None:
     """Bring the tables of a database up to date."""
-    from app.store.migrations.upgrade import upgrade as upgrade_tables
+    from app.store.schema import upgrade as upgrade_tables
 
     upgrade_tables(url)
 

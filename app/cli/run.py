@@ -10,7 +10,6 @@ from rich.markup import escape
 from app.actions.inputs import digest_inputs
 from app.actions.studies import resume, submit
 from app.cli.console import err, out, progress_bar
-from app.cli.device import find_device
 from app.cli.prepare import prepare
 from app.cli.summary import print_summary
 from app.cli.workspace import Workspace, open_workspace
@@ -20,6 +19,7 @@ from app.domain.trial import Trial, TrialStatus
 from app.jobs.inline import InlineJobs
 from app.jobs.port import JobName
 from app.report.write import write_run
+from workers.device import find_device
 from workers.engine.advance import advance
 from workers.engine.measure import measure
 from workers.engine.references import references

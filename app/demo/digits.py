@@ -103,7 +103,7 @@ def _finetune(base: net.Net, head: nn.Module, examples: _Examples, seed: int) ->
     tuned.load_state_dict(base.state_dict())
     optimiser = torch.optim.AdamW(tuned.parameters(), lr=1e-3)
     for _ in range(20):
-        for batch in torch.randperm(len(examples.targets)).split(64):
+        for batch in torch.split(torch.randperm(len(examples.targets)), 64):
             optimiser.zero_grad()
             _loss(tuned, head, _Examples(examples.inputs[batch], examples.targets[batch])).backward()  # type: ignore[no-untyped-call]
             optimiser.step()

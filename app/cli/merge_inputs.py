@@ -1,0 +1,58 @@
+"""The checkpoints of a merge, opened without more of the machine room than they need."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from app.domain.errors import ConflictError
+from app.domain.study import StudySpec, TransformersArchitecture
+from checkpoints.digest import digest_layout
+from checkpoints.errors import MisfitError
+from checkpoints.layout import Layout, open_layout
+from checkpoints.model_set import ModelSet, fit_model_set
+from checkpoints.transforms.spec import Dare, Magnitude, NoTransform, Ties, Transform
+
+_WITHOUT_HEADS = ("AutoModel", "AutoModelForCausalLM")
+
+
+def open_models(spec: StudySpec) -> ModelSet:
+    """The model set as the study read it.
+
+    Building the network takes longer than many a merge. Where no task can have a head of its own inside the checkpoints,
+    and they fit as they stand, the network has nothing to add.
+    """
+    architecture = spec.architecture
+    if isinstance(architecture, TransformersArchitecture) and architecture.auto_class in _WITHOUT_HEADS:
+        try:
+            return fit_model_set(_layout(spec.models.base), {name: _layout(path) for name, path in spec.models.tuned.items()})
+        except MisfitError:
+            pass  # names of one family, or left-over heads: the network knows which
+    from workers.evaluators.weights import open_models as open_with_network
+
+    return open_with_network(spec.models, spec.architecture)
+
+
+def check_unchanged(models: ModelSet, digests: Mapping[str, str]) -> None:
+    """Raises ConflictError where a checkpoint is no longer what the study measured. `digests`: by key, empty for no study."""
+    layouts = {"models.base": models.base.layout}
+    layouts |= {f"models.tuned.{name}": source.tensors.layout for name, source in models.sources.items()}
+    changed = [key for key, layout in layouts.items() if key in digests and digest_layout(layout) != digests[key]]
+    if changed:
+        raise ConflictError(f"changed since the study was run: {', '.join(changed)}; its scores say nothing of these weights, run it again")
+
+
+def transform_of(spec: StudySpec) -> Transform:
+    """The study's transform as the merge knows it."""
+    asked = spec.transform
+    match asked.name:
+        case "none":
+            return NoTransform()
+        case "ties":
+            return Ties(asked.density)
+        case "magnitude":
+            return Magnitude(asked.density)
+        case "dare":
+            return Dare(asked.drop, asked.seed)
+
+
+def _layout(path: str) -> Layout:
+    return open_layout(Path(path))

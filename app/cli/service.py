@@ -1,0 +1,124 @@
+"""`mergefront serve`, and the parts of the service one by one: `api`, `worker`, `sweeper`.
+
+What no option says is read from the environment (MERGEFRONT_DATABASE, MERGEFRONT_BROKER, ...).
+"""
+
+import logging
+import signal
+import socket
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import typer
+
+from app.config import Settings
+from app.domain.errors import Fault, RefusedError, UnavailableError
+
+Data = Annotated[Path | None, typer.Option(help="Directory of database, blobs and caches.", show_default="var")]
+Broker = Annotated[str | None, typer.Option(metavar="URL", help="Redis or Valkey that carries wake-ups: redis://HOST:6379/0.")]
+Host = Annotated[str | None, typer.Option(help="Address to listen at; others than this machine need a key.", show_default="127.0.0.1")]
+Port = Annotated[int | None, typer.Option(help="Port to listen at.", show_default="8000")]
+
+_GRACE_SECONDS = 5
+
+
+def serve(
+    host: Host = None,
+    port: Port = None,
+    data: Data = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes.", show_default="1")] = None,
+    broker: Broker = None,
+) -> None:
+    """The whole service in one command: API, private broker, sweeper and workers. Ctrl-C ends all of it."""
+    from app.cli.console import err
+    from workers.broker import await_broker, broker_command, broker_url
+    from workers.supervisor import Part, Supervisor, hold, service_parts
+
+    settings = _settings(host=host, port=port, data=data, workers=workers, broker=broker)
+    with hold(settings.data) as lock:
+        _check_port_free(settings)
+        own = None
+        if not settings.broker:
+            own = Part("broker", broker_command(settings.data), lambda alive: await_broker(settings.data, alive))
+        options = {
+            "host": settings.host, "port": str(settings.port), "data": str(settings.data),
+            "broker": settings.broker or broker_url(settings.data),
+        }
+        parts = service_parts(options, settings.workers, own)
+        place = f"http://{settings.host}:{settings.port}"
+        Supervisor(parts, lock).run(_until_told(), lambda: err.print(f"{place}: data in {settings.data}; Ctrl-C ends it"))
+
+
+def api(host: Host = None, port: Port = None, data: Data = None, broker: Broker = None) -> None:
+    """The HTTP API alone."""
+    import uvicorn
+
+    from app.jobs.celery_producer import CeleryJobs
+    from app.main import create_app
+
+    settings = _settings(host=host, port=port, data=data, broker=broker)
+    application = create_app(settings, CeleryJobs(_broker_of(settings)))
+    uvicorn.run(
+        application, host=settings.host, port=settings.port, log_level=settings.log_level, timeout_graceful_shutdown=_GRACE_SECONDS
+    )
+
+
+def worker(
+    data: Data = None,
+    broker: Broker = None,
+    name: Annotated[str, typer.Option(help="What it is called among its like.")] = "worker",
+) -> None:
+    """One worker: measures trials and takes studies further."""
+    from workers.main import run_worker
+
+    settings = _settings(data=data, broker=broker)
+    _broker_of(settings)
+    raise typer.Exit(run_worker(settings, name))
+
+
+def sweeper(data: Data = None, broker: Broker = None) -> None:
+    """The process that wakes what was lost with a worker or a broker; one is enough, more do no harm."""
+    from workers.sweeper import run_sweeper
+
+    settings = _settings(data=data, broker=broker)
+    _broker_of(settings)
+    run_sweeper(settings, _until_told())
+
+
+def _settings(**given: object) -> Settings:
+    """Settings with the options that were given, and a plain log. Raises RefusedError."""
+    from pydantic import ValidationError
+
+    try:
+        settings = Settings.model_validate({name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        faults = [Fault(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]
+        raise RefusedError(faults) from error
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=settings.log_level.upper())
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    return settings
+
+
+def _broker_of(settings: Settings) -> str:
+    if not settings.broker:
+        raise RefusedError([Fault("broker", "not named: --broker redis://HOST:6379/0, or `mergefront serve`, which brings its own")])
+    return settings.broker
+
+
+def _check_port_free(settings: Settings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise UnavailableError(f"{settings.host}:{settings.port} cannot be listened at: {error.strerror}; choose --port") from error
+
+
+def _until_told() -> Event:
+    """Set by SIGINT or SIGTERM."""
+    told = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: told.set())
+    return told
