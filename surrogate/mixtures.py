@@ -1,5 +1,6 @@
 """Scores of weighted sums of measured outputs, block by block, so that memory stays bounded whatever the number of columns."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,10 @@ BLOCK_BYTES = 2 * 2**20
 # A float32 copy of the outputs is kept up to this size; above it columns are widened as they are needed.
 RESIDENT_BYTES = 512 * 2**20
 # Above that, blocks are larger: every one of them costs a pass over the stored outputs.
-STREAMED_BLOCK_BYTES = 512 * 2**20
+STREAMED_BLOCK_BYTES = 256 * 2**20
 COLUMNS_AT_ONCE = 2**17
+# Columns that the kernel is fitted to; more would not change it.
+MOMENT_COLUMNS = 2**21
 
 Metric = Callable[[Tensor], Tensor]
 
@@ -37,14 +40,16 @@ class Mixtures:
         return scores
 
     def moments(self) -> Tensor:
-        """YYᵀ / P of the outputs less their mean over trials: K x K, float64."""
+        """YYᵀ / P of the outputs less their mean over trials, K x K, float64; of evenly spread columns where there are very many."""
         k = len(self.values)
+        chunks = torch.split(self.values, COLUMNS_AT_ONCE, 1)
+        chunks = chunks[:: math.ceil(len(chunks) * COLUMNS_AT_ONCE / MOMENT_COLUMNS)]
         total = torch.zeros(k, k, dtype=torch.float64)
-        for columns in torch.split(self.values, COLUMNS_AT_ONCE, 1):
-            wide = columns.float()
+        for chunk in chunks:
+            wide = chunk.float()
             centred = wide - wide.mean(0)
             total += (centred @ centred.T).double()
-        return total / self.values.shape[1]
+        return total / sum(chunk.shape[1] for chunk in chunks)
 
     def _blocks(self, weights: Tensor) -> Iterator[Tensor]:
         resident = self.values.dtype == torch.float32

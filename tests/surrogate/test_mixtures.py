@@ -75,6 +75,15 @@ class TestStorage:
         centred = flat - flat.mean(0)
         torch.testing.assert_close(mixtures_of(values).moments(), centred @ centred.T / 120, atol=1e-6, rtol=1e-5)
 
+    def test_moments_of_very_many_columns_come_from_some_of_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        many = torch.randn(4, 2000, 5, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2.0, 3.0, 4.0])[:, None, None]
+        whole = mixtures_of(many).moments()
+        monkeypatch.setattr(mixtures, "COLUMNS_AT_ONCE", 500)
+        monkeypatch.setattr(mixtures, "MOMENT_COLUMNS", 4000)
+        some = mixtures_of(many).moments()
+        assert not torch.equal(some, whole)
+        assert float((some - whole).abs().max()) < 0.1 * float(whole.diagonal().max())
+
 
 class TestSlopes:
     def test_they_are_those_of_finite_differences(self, values: Tensor, weights: Tensor) -> None:
