@@ -3,9 +3,18 @@
 from fastapi import APIRouter, FastAPI
 
 from app.api.auth import KeyRing
+from app.api.choose import router as choose
+from app.api.docs import install_schema
+from app.api.docs import router as docs
+from app.api.events import router as events
+from app.api.fronts import router as fronts
 from app.api.health import router as health
+from app.api.metrics import Figures, Measured
+from app.api.metrics import router as metrics
 from app.api.problems import install_problems
 from app.api.service import Service
+from app.api.studies import router as studies
+from app.api.trials import router as trials
 from app.blobs.local import open_blobs
 from app.config import Settings
 from app.domain.errors import Fault, RefusedError
@@ -13,7 +22,7 @@ from app.jobs.port import Jobs
 from app.store.sql import open_store
 from app.store.sql_catalog import open_catalog
 
-ROUTERS: tuple[APIRouter, ...] = (health,)
+ROUTERS: tuple[APIRouter, ...] = (health, metrics, docs, studies, trials, events, fronts, choose)
 
 
 def create_app(settings: Settings, jobs: Jobs) -> FastAPI:
@@ -46,7 +55,10 @@ def build_app(service: Service) -> FastAPI:
     app = FastAPI(title="mergefront", version="0.1.0", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.service = service
     app.state.key_ring = KeyRing()
+    app.state.figures = Figures()
     install_problems(app)
     for router in ROUTERS:
         app.include_router(router)
+    install_schema(app)
+    app.add_middleware(Measured)
     return app

@@ -71,4 +71,5 @@ def _factory_faults(spec: StudySpec, allowance: Allowance) -> list[Fault]:
     found = spec.architecture
     if not isinstance(found, FactoryArchitecture) or f"{Path(found.file).resolve()}:{found.callable}" in allowance.factories:
         return []
-    return [Fault("architecture.factory", "the operator has not allowed this factory: use one that is allowed, or architecture.transformers")]
+    problem = "the operator has not allowed this factory: use one that is allowed, or architecture.transformers"
+    return [Fault("architecture.factory", problem)]

@@ -18,6 +18,8 @@ from app.domain.errors import NotFoundError
 from app.domain.key import Key, Scope, digest_secret
 
 SCOPE = "x-scope"
+STREAM = "x-stream"
+"""Marks (in `openapi_extra`) calls that read their body as a stream and bound it themselves."""
 KEY_SECONDS = 5.0
 """For how long a key that was removed may still be taken."""
 
@@ -41,16 +43,15 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             request.state.caller = await _authorise(request, scope_of(self))
-            return await handle(_bounded(request))
+            return await handle(request if STREAM in (self.openapi_extra or {}) else _bounded(request))
 
         return guarded
 
 
 def guarded_router(prefix: str, tag: str) -> APIRouter:
     """A router whose every call needs a key; all routers of the service but health and pages are made here."""
-    return APIRouter(
-        prefix=prefix, tags=[tag], route_class=GuardedRoute, dependencies=[Depends(_bearer)], responses=problem_responses(401, 403, 503)
-    )
+    problems = problem_responses(401, 403, 422, 503)
+    return APIRouter(prefix=prefix, tags=[tag], route_class=GuardedRoute, dependencies=[Depends(_bearer)], responses=problems)
 
 
 def scope_of(route: APIRoute) -> Scope:
@@ -124,11 +125,10 @@ async def _known_key(request: Request, service: Service, digest: str) -> Key:
 
 
 def _bounded(request: Request) -> Request:
-    """The request, whose body is read up to the largest that is allowed; what comes as a stream has bounds of its own."""
-    if not request.headers.get("content-type", "").startswith("application/json"):
-        return request
+    """The request, whose body is read up to the largest that is allowed."""
     limit = service_of(request).settings.body_bytes
-    if int(request.headers.get("content-length", "0")) > limit:
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
     return Request(request.scope, _counting(request.receive, limit), request._send)
 

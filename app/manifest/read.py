@@ -28,10 +28,15 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def parse_document(text: str) -> Any:
+    """The plain values of a YAML (or JSON) text. Raises yaml.YAMLError."""
+    return yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader
+
+
 def load_document(path: Path) -> dict[str, Any]:
     """The manifest file as plain values. Raises ManifestError when it is no readable mapping."""
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  # a SafeLoader
+        document = parse_document(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError([Fault("", f"{path}: cannot be read: {error}")]) from error
     except yaml.YAMLError as error:

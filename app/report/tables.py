@@ -14,18 +14,14 @@ def front_csv(front: Front) -> str:
     The last two are empty where the point was not measured.
     """
     kinds = ("predicted", "low", "high", "search", "report")
-    header = ["point", *_coefficient_columns(front), *(f"{kind}:{task}" for task in front.tasks for kind in kinds)]
+    header = ["point", *(f"c:{column}" for column in front.columns), *(f"{kind}:{task}" for task in front.tasks for kind in kinds)]
     return _table(header, (_front_row(front, number, point) for number, point in enumerate(front.points)))
 
 
-def trials_csv(trials: Sequence[Trial], front: Front) -> str:
+def trials_csv(trials: Sequence[Trial], columns: Sequence[str], tasks: Sequence[str]) -> str:
     """One row a trial of the search split: `trial`, `origin`, `c:` columns, `search:` columns, `status`, `seconds`."""
-    header = ["trial", "origin", *_coefficient_columns(front), *(f"search:{task}" for task in front.tasks), "status", "seconds"]
-    return _table(header, (_trial_row(front, trial) for trial in trials if trial.proposal.split == "search"))
-
-
-def _coefficient_columns(front: Front) -> list[str]:
-    return [f"c:{column}" for column in front.columns]
+    header = ["trial", "origin", *(f"c:{column}" for column in columns), *(f"search:{task}" for task in tasks), "status", "seconds"]
+    return _table(header, (_trial_row(tasks, trial) for trial in trials if trial.proposal.split == "search"))
 
 
 def _front_row(front: Front, number: int, point: FrontPoint) -> list[str]:
@@ -36,9 +32,9 @@ def _front_row(front: Front, number: int, point: FrontPoint) -> list[str]:
     return row
 
 
-def _trial_row(front: Front, trial: Trial) -> list[str]:
+def _trial_row(tasks: Sequence[str], trial: Trial) -> list[str]:
     proposal = trial.proposal
-    scores = [_cell(trial.scores, task) for task in front.tasks]
+    scores = [_cell(trial.scores, task) for task in tasks]
     seconds = "" if trial.seconds is None else repr(trial.seconds)
     return [str(trial.number), proposal.origin, *map(repr, proposal.coefficients), *scores, trial.status.value, seconds]
 

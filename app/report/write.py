@@ -34,7 +34,7 @@ def write_run(directory: Path, study: Study, trials: Sequence[Trial], front: Fro
 def run_files(study: Study, trials: Sequence[Trial], front: Front, source: str) -> Mapping[str, bytes]:
     """The five files of a run by name. `source`: the run's directory or the study's id, as `mergefront merge` takes it."""
     return {
-        "trials.csv": trials_csv(trials, front).encode(),
+        "trials.csv": trials_csv(trials, front.columns, front.tasks).encode(),
         "front.csv": front_csv(front).encode(),
         "front.png": draw_front(study, trials, front),
         "report.html": render_page(study, trials, front, source).encode(),

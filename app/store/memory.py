@@ -53,6 +53,10 @@ class MemoryStore(Store):
             named = [study.id for study in self._studies.values() if (study.tenant, study.spec.name) == (tenant, name)]
             return _held(self._studies, max(named, default=name), "study")
 
+    def study_counts(self) -> Mapping[StudyStatus, int]:
+        with self._lock:
+            return Counter(study.status for study in self._studies.values())
+
     def step_study(self, study_id: str, then: StudyStatus, failure: Failure | None = None) -> Study:
         with self._lock:
             return self._put_study(rules.step_study(self.study(study_id), then, failure, self._clock()))

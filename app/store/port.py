@@ -43,6 +43,9 @@ class Store(Protocol):
     def named_study(self, tenant: str, name: str) -> Study:
         """The newest of this name. Raises NotFoundError."""
 
+    def study_counts(self) -> Mapping[StudyStatus, int]:
+        """How many studies there are of every status that any has."""
+
     def step_study(self, study_id: str, then: StudyStatus, failure: Failure | None = None) -> Study:
         """Compare-and-set along STUDY_TRANSITIONS; `failure` goes with the step to failed and with no other.
 

@@ -55,6 +55,11 @@ class SqlStore(Store):
         with reading(self._engine) as connection:
             return study_of(_one(connection, named, f"no study {name}"))
 
+    def study_counts(self) -> Mapping[StudyStatus, int]:
+        counted = select(studies.c.status, func.count()).group_by(studies.c.status)
+        with reading(self._engine) as connection:
+            return {StudyStatus(status): count for status, count in connection.execute(counted)}
+
     def step_study(self, study_id: str, then: StudyStatus, failure: Failure | None = None) -> Study:
         with self._held(study_id) as ledger:
             return ledger.put_study(rules.step_study(ledger.study, then, failure, ledger.at))

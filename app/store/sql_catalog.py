@@ -162,4 +162,5 @@ def _is(record: Record) -> ColumnElement[bool]:
 
 
 def _begun(request: KeyedRequest) -> ColumnElement[bool]:
-    return and_(requests.c.tenant == request.tenant, requests.c.key == request.key, requests.c.begun == request.begun, requests.c.answered.is_(False))
+    same = and_(requests.c.tenant == request.tenant, requests.c.key == request.key)
+    return and_(same, requests.c.begun == request.begun, requests.c.answered.is_(False))

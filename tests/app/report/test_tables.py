@@ -54,17 +54,17 @@ class TestFrontTable:
 class TestTrialsTable:
     def test_columns(self, make_run):
         run = make_run(("mnist", "landsat"), budget=8)
-        header = trials_csv(run.trials, run.front).splitlines()[0]
+        header = trials_csv(run.trials, run.front.columns, run.front.tasks).splitlines()[0]
         assert header == "trial,origin,c:mnist,c:landsat,search:mnist,search:landsat,status,seconds"
 
     def test_trials_of_the_search_split_only(self, make_run):
         run = make_run(budget=8)
-        rows = read(trials_csv(run.trials, run.front))
+        rows = read(trials_csv(run.trials, run.front.columns, run.front.tasks))
         listed = [trial for trial in run.trials if trial.proposal.split == "search"]
         assert [int(row["trial"]) for row in rows] == [trial.number for trial in listed] != list(range(len(run.trials)))
         assert {row["origin"] for row in rows} == {"design", "baseline", "verify"}
 
     def test_a_failed_trial_has_no_scores(self, make_run):
         run = make_run(budget=8)
-        failed = [row for row in read(trials_csv(run.trials, run.front)) if row["status"] == TrialStatus.FAILED]
+        failed = [row for row in read(trials_csv(run.trials, run.front.columns, run.front.tasks)) if row["status"] == TrialStatus.FAILED]
         assert [(row["search:mnist"], row["seconds"]) for row in failed] == [("", "")]
