@@ -1,7 +1,7 @@
 """Measures merges in this process: weights assembled in place, every task's data run through the module that reads them."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -42,11 +42,12 @@ class MergeEvaluator:
         """See protocol.py. A trial is the assembly of the weights and the passes over the data; no weight is copied, none allocated."""
         with _out_of_memory_told():
             self.assemble(proposal)
-            outputs = self.run(proposal.split)
+            outputs = self.run(proposal.split, proposal.tasks)
         for task, rows in outputs.items():
             _check_finite(task, rows)
-        scores = {task: self._score(task, proposal.split, outputs[task]) for task in self.scorers}
-        return Evaluation(scores, {task: _halve(outputs[task]) for task in self.scorers})
+        measured = [task for task in self.scorers if task in outputs]
+        scores = {task: self._score(task, proposal.split, outputs[task]) for task in measured}
+        return Evaluation(scores, {task: _halve(outputs[task]) for task in measured})
 
     def assemble(self, proposal: Proposal) -> None:
         """Make the module's weights those of the proposal's merge."""
@@ -56,10 +57,11 @@ class MergeEvaluator:
             self._bound = proposal.transform
         merge.assemble(proposal.coefficients)
 
-    def run(self, split: Split) -> dict[str, Tensor]:
-        """Outputs of the module as it stands, by task: m x q, float32, on the CPU."""
+    def run(self, split: Split, tasks: Collection[str] = ()) -> dict[str, Tensor]:
+        """Outputs of the module as it stands, by task (of `tasks`, or of all): m x q, float32, on the CPU."""
+        chosen = [one.restricted(tasks) for one in self.passes] if tasks else self.passes
         with torch.inference_mode(), self._repeatable():
-            return {task: rows for one in self.passes for task, rows in one.run(self.network, split).items()}
+            return {task: rows for one in chosen if one.heads for task, rows in one.run(self.network, split).items()}
 
     def _repeatable(self) -> AbstractContextManager[None]:
         if self.merges.place.device.type != "cuda":

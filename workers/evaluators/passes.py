@@ -1,7 +1,7 @@
 """Passes over data: what is run for a trial, prepared once."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,6 +27,10 @@ class Pass:
 
     inputs: Prepared
     heads: Mapping[str, Head]
+
+    def restricted(self, tasks: Collection[str]) -> "Pass":
+        """The same for those of `tasks` that it serves."""
+        return replace(self, heads={task: head for task, head in self.heads.items() if task in tasks})
 
     def run(self, network: Network, split: Split) -> dict[str, Tensor]:
         """Outputs by task: m x q in the order of the examples, float32, on the CPU."""

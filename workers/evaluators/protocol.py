@@ -46,4 +46,7 @@ class Evaluator(Protocol):
         """One line for people: resident or streamed, bytes, device."""
 
     def evaluate(self, proposal: Proposal) -> Evaluation:
-        """Scores of the proposal's merge on its split. Raises MeasurementError (non-finite outputs, out of memory)."""
+        """Scores of the proposal's merge on its split, of the tasks that it names.
+
+        Raises MeasurementError (non-finite outputs, out of memory).
+        """

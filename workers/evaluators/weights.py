@@ -19,6 +19,9 @@ from workers.evaluators.network import Network
 
 T = TypeVar("T")
 
+# how many batches a normalisation was trained on: differs after any training, and means nothing afterwards
+COUNTERS = r"(^|\.)num_batches_tracked$"
+
 
 class Findings:
     """Faults found so far, so that all are told at once."""
@@ -93,14 +96,15 @@ def build_network(architecture: Architecture, base: Layout | None) -> Network | 
 def fit_models(base: Layout, tuned: Mapping[str, Layout], network: Network, binding: Binding) -> ModelSet:
     """The model set of a network. Raises RefusedError with every misfit.
 
-    Not merged, beside what the base lacks: the parameters of the network's own heads; and what the module does not need (heads of
-    other models, buffers that state dicts leave out today) where a tuned checkpoint lacks it or has it in another shape.
+    Not merged, beside what the base lacks: the parameters of the network's own heads; counters of training batches; and what the
+    module does not need (heads of other models, buffers that state dicts leave out today) where a tuned checkpoint lacks it or
+    has it in another shape.
     """
     alike = {name: network.naming.align(layout, base) if layout.kind == "full" else layout for name, layout in tuned.items()}
     heads = network.naming.find(network.own, base.tensors).values()
     uneven = [name for name in binding.optional if any(_differs(name, base, layout) for layout in alike.values())]
     try:
-        return fit_model_set(base, alike, [f"^{re.escape(name)}$" for name in (*heads, *uneven)])
+        return fit_model_set(base, alike, [*(f"^{re.escape(name)}$" for name in (*heads, *uneven)), COUNTERS])
     except CheckpointError as error:
         raise _refused("models.tuned", error.faults) from error
 

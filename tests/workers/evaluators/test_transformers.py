@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import peft
 import pytest
 import torch
 import transformers
@@ -159,6 +160,35 @@ class TestSequenceClassification:
         with torch.inference_mode():
             expected = model(**tokenizer("the cat", "a dog barks", return_tensors="pt")).logits
         torch.testing.assert_close(evaluation.outputs["a"][:1].float(), expected, atol=5e-3, rtol=5e-3)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft asks transformers by a name that goes away
+class TestAdapters:
+    @pytest.mark.parametrize("kind", ["bert", "llama"])
+    def test_low_rank_tuned_models_with_heads_of_their_own(self, write_transformer, text_data, transformers_study, tmp_path, kind):
+        base = write_transformer("base", "AutoModel", kind)
+        tuned = {name: self.adapt(base, tmp_path / name, seed, labels) for seed, (name, labels) in enumerate({"a": 2, "b": 3}.items(), 1)}
+        tasks = tuple(TaskSpec(name, text_data(name, labels), "accuracy", SplitShares()) for name, labels in (("a", 2), ("b", 3)))
+        evaluator = build_evaluator(transformers_study("AutoModelForSequenceClassification", base, tuned, tasks), "cpu")
+        for place, name in enumerate("ab"):
+            evaluation = evaluator.evaluate(Proposal("design", "search", tuple(float(place == other) for other in range(2))))
+            expected = self.by_hand(base, tuned[name], searched(tasks[place].data), labels=2 + place)
+            torch.testing.assert_close(evaluation.outputs[name].float(), expected, atol=5e-3, rtol=5e-3)
+
+    @staticmethod
+    def adapt(base, directory, seed, labels):
+        torch.manual_seed(seed)
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(base, num_labels=labels)
+        adapted = peft.get_peft_model(model, peft.LoraConfig(task_type="SEQ_CLS", r=2, init_lora_weights=False))
+        adapted.save_pretrained(directory)
+        return directory
+
+    @staticmethod
+    def by_hand(base, directory, rows, labels):
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(base, num_labels=labels)
+        adapted, tokenizer = peft.PeftModel.from_pretrained(model, directory).eval(), transformers.AutoTokenizer.from_pretrained(base)
+        with torch.inference_mode():
+            return torch.stack([adapted(**tokenizer(row["text"], return_tensors="pt")).logits[0] for row in rows])
 
 
 class TestCausalLM:
