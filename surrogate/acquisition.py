@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, assert_never
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,6 +51,11 @@ def propose_batch(
         case _:
             assert_never(name)
     return _without_repeats(found, torch.cat([histories[0].coefficients, pending]), low, high, seed)
+
+
+def batch_seed(seed: int, trials: int) -> int:
+    """The seed of the batch that follows `trials` trials."""
+    return int(np.random.SeedSequence([seed, trials]).generate_state(1)[0])
 
 
 def _without_repeats(found: Tensor, known: Tensor, low: float, high: float, seed: int) -> Tensor:

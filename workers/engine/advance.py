@@ -17,7 +17,7 @@ from workers.engine.failures import STUDY_FAULTS, fail_study, forgo_front
 from workers.engine.fits import fit_tasks
 from workers.engine.offers import offer_candidates
 from workers.engine.plan import plan
-from workers.engine.proposals import propose_design, propose_report, propose_verification
+from workers.engine.proposals import propose_adaptive, propose_design, propose_report, propose_verification
 from workers.engine.selection import points_to_verify
 from workers.engine.stages import Await, Finish, Keep, Nothing, Propose, Stage, Step
 from workers.engine.workshop import Workshop
@@ -70,6 +70,9 @@ def _proposals(workshop: Workshop, study: Study, trials: Sequence[Trial], stage:
     match stage:
         case Stage.DESIGN:
             return propose_design(study.spec, workshop.evaluator_of(study).gram.shape[0], trials)
+        case Stage.ADAPTIVE:
+            evidence = _evidence(workshop, study, trials)
+            return propose_adaptive(evidence, fit_tasks(evidence), trials)
         case Stage.VERIFY:
             evidence = _evidence(workshop, study, trials)
             return propose_verification(study.spec, points_to_verify(evidence, fit_tasks(evidence)), trials)

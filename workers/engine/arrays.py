@@ -42,10 +42,10 @@ def gather_evidence(spec: StudySpec, trials: Sequence[Trial], evaluator: Evaluat
 
     Raises UnmetError when there is no such trial.
     """
-    fitted = fitted_trials(trials)
-    if not fitted:
+    if not fitted_trials(trials):
         raise UnmetError(f"none of {len(trials)} trials could be measured: there is nothing to fit")
-    return Evidence(spec, {task.name: _history(spec, task, fitted, evaluator, read) for task in spec.tasks}, evaluator.gram)
+    histories = {task.name: _history(spec, task, fitted_trials(trials, task.name), evaluator, read) for task in spec.tasks}
+    return Evidence(spec, histories, evaluator.gram)
 
 
 def pack_outputs(outputs: Tensor) -> bytes:

@@ -15,7 +15,8 @@ from app.domain.trial import Lease, Measurement, Trial
 from workers.engine.arrays import Scores, pack_outputs
 from workers.engine.failures import STUDY_FAULTS, fail_study
 from workers.engine.lease import Heartbeat
-from workers.engine.stages import open_trials
+from workers.engine.plan import plan
+from workers.engine.stages import Propose, open_trials
 from workers.engine.workshop import Workshop
 from workers.evaluators.protocol import Evaluator
 
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def measure(workshop: Workshop, trial_id: str) -> None:
-    """Measures a trial that waits, writes down its scores or why there are none, and wakes its study when it was the last one.
+    """Measures a trial that waits, writes down its scores or why there are none, and wakes its study when its next step is due.
 
     Does nothing for a trial that somebody else measures or has measured. What is not foreseen comes out as it is and leaves the
     lease to run out: the attempt counts, and the third one fails the trial.
@@ -33,7 +34,7 @@ def measure(workshop: Workshop, trial_id: str) -> None:
     study = workshop.store.study(trial.study_id)
     if lease is not None:
         _measure_claimed(workshop, study, trial, lease)
-    _wake_when_complete(workshop, study.id)
+    _wake_when_due(workshop, study.id, measured=lease is not None)
 
 
 def _measure_claimed(workshop: Workshop, study: Study, trial: Trial, lease: Lease) -> None:
@@ -64,7 +65,7 @@ def _measurement(workshop: Workshop, spec: StudySpec, trial: Trial, evaluator: E
     started = time.perf_counter()
     evaluation = evaluator.evaluate(trial.proposal)
     seconds = time.perf_counter() - started
-    scores = {task.name: _checked(task, evaluation.scores) for task in spec.tasks}
+    scores = {task.name: _checked(task, evaluation.scores) for task in spec.tasks if trial.proposal.measures(task.name)}
     # outputs on the report split would let a surrogate see what no choice may see
     outputs = evaluation.outputs if trial.proposal.split == "search" else {}
     return Measurement(scores, _store_outputs(workshop, outputs), seconds)
@@ -98,7 +99,11 @@ def _hand_back(workshop: Workshop, lease: Lease) -> None:
         workshop.store.release(lease)
 
 
-def _wake_when_complete(workshop: Workshop, study_id: str) -> None:
-    running = workshop.store.study(study_id).status == StudyStatus.RUNNING
-    if running and not open_trials(workshop.store.trials(study_id)):
+def _wake_when_due(workshop: Workshop, study_id: str, measured: bool) -> None:
+    """Once no trial is open; and, by whoever measured one, as soon as the next batch is due beside open ones."""
+    study = workshop.store.study(study_id)
+    if study.status != StudyStatus.RUNNING:
+        return
+    trials = workshop.store.trials(study_id)
+    if not open_trials(trials) or (measured and isinstance(plan(study, trials), Propose)):
         workshop.jobs.send("advance_study", study_id)

@@ -22,16 +22,24 @@ def finished(trials: Sequence[Trial], split: Split) -> tuple[Trial, ...]:
 
 
 def measured_scores(trials: Sequence[Trial], split: Split) -> Mapping[Merge, Mapping[str, float]]:
-    """Scores by task of every merge that was measured on `split`; the first measurement counts."""
-    return {merge_of(trial.proposal): trial.scores for trial in reversed(finished(trials, split))}
+    """Scores by task of every merge that was measured on `split`, on all tasks; the first measurement counts."""
+    return {merge_of(trial.proposal): trial.scores for trial in reversed(finished(trials, split)) if not trial.proposal.tasks}
 
 
-def fitted_trials(trials: Sequence[Trial]) -> tuple[Trial, ...]:
-    """Those that surrogates are fitted to: everything measured on the search split that is no baseline."""
-    return tuple(trial for trial in finished(trials, "search") if trial.proposal.origin != "baseline")
+def fitted_trials(trials: Sequence[Trial], task: str | None = None) -> tuple[Trial, ...]:
+    """Those that surrogates are fitted to: everything measured on the search split that is no baseline.
+
+    On `task`, or on all tasks.
+    """
+    fed = (trial for trial in finished(trials, "search") if trial.proposal.origin != "baseline")
+    return tuple(trial for trial in fed if not trial.proposal.tasks or (task is not None and trial.proposal.measures(task)))
 
 
 def without_repeats(proposals: Sequence[Proposal]) -> tuple[Proposal, ...]:
-    """The first proposal of every merge on every split."""
-    firsts = {(proposal.split, merge_of(proposal)): proposal for proposal in reversed(proposals)}
-    return tuple(proposal for proposal in proposals if firsts[proposal.split, merge_of(proposal)] is proposal)
+    """The first proposal of every merge on every split and set of tasks."""
+    firsts = {_measured(proposal): proposal for proposal in reversed(proposals)}
+    return tuple(proposal for proposal in proposals if firsts[_measured(proposal)] is proposal)
+
+
+def _measured(proposal: Proposal) -> tuple[Split, Merge, tuple[str, ...]]:
+    return proposal.split, merge_of(proposal), proposal.tasks

@@ -5,29 +5,52 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from app.domain.budget import least_budget
 from app.domain.study import StudySpec
 from app.domain.task import Split
 from app.domain.trial import Origin, Proposal, Trial, TrialStatus
+from surrogate.acquisition import batch_seed, propose_batch
 from surrogate.design import initial_design
-from workers.engine.arrays import Scores, list_coefficients
+from workers.engine.arrays import Evidence, Scores, list_coefficients, stack_coefficients
+from workers.engine.fits import Fits
 from workers.engine.merges import Merge, measured_scores, merge_of, without_repeats
 from workers.engine.normalised import normalise, own_scores
 from workers.engine.references import Reference, best_of_families, references
 from workers.engine.selection import standing_trials
-from workers.engine.stages import searched
+from workers.engine.stages import OPEN, searched
 
 
 def propose_design(spec: StudySpec, dimension: int, trials: Sequence[Trial] = ()) -> tuple[Proposal, ...]:
-    """`method.budget` trials of the design, and the references that are not among them, on the search split.
+    """The design and the references that are not among it, on the search split.
 
-    Where a smaller budget was spent (`trials`), what is missing: a longer design begins with the shorter one.
+    The design has `method.budget` trials, that of `bayesian` as few as can be fitted. Where a smaller budget was spent (`trials`), what
+    is missing: a longer design begins with the shorter one.
     """
     tuned = len(spec.models.tuned)
     space, method = spec.space, spec.method
-    design = initial_design(tuned, dimension // tuned, method.budget, method.seed, space.low, space.high)
+    count = min(method.budget, least_budget(method, dimension)) if method.name == "bayesian" else method.budget
+    design = initial_design(tuned, dimension // tuned, count, method.seed, space.low, space.high)
     missing = _of_study(spec, "search", "design", design[len(searched(trials)) :])
     compared = [reference.proposal("search") for reference in references(spec, dimension)]
     return without_repeats(missing if trials else [*missing, *compared])
+
+
+def propose_adaptive(evidence: Evidence, fits: Fits, trials: Sequence[Trial]) -> tuple[Proposal, ...]:
+    """The next `method.batch` trials, or what the budget leaves of them, knowing which are still being measured."""
+    spec, method = evidence.spec, evidence.spec.method
+    waiting = [trial.proposal.coefficients for trial in searched(trials) if trial.status in OPEN]
+    points = propose_batch(
+        method.acquisition,
+        list(evidence.histories.values()),
+        list(fits.values()),
+        pending=stack_coefficients(waiting, evidence.dimension),
+        q=min(method.batch, method.budget - len(searched(trials))),
+        low=spec.space.low,
+        high=spec.space.high,
+        seed=batch_seed(method.seed, len(trials)),
+        gram=evidence.gram,
+    )
+    return tuple(_of_study(spec, "search", "adaptive", points))
 
 
 def propose_verification(spec: StudySpec, points: Tensor, trials: Sequence[Trial] = ()) -> tuple[Proposal, ...]:

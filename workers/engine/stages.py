@@ -13,11 +13,13 @@ OPEN = frozenset({TrialStatus.PROPOSED, TrialStatus.MEASURING})
 class Stage(StrEnum):
     """What a batch of trials is for.
 
-    DESIGN: the first trials, with the references. VERIFY: points of the predicted front, measured on the search split.
-    REPORT: verified points and references on the report split, which no choice saw.
+    DESIGN: the first trials, with the references. ADAPTIVE: a batch where it promises most. LEVEL: the pairs of one level of a nested
+    merge. VERIFY: points of the predicted front, measured on the search split. REPORT: verified points and references on the report
+    split, which no choice saw.
     """
 
     DESIGN = "design"
+    ADAPTIVE = "adaptive"
     VERIFY = "verify"
     REPORT = "report"
 
