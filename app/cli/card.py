@@ -4,7 +4,6 @@ from importlib.metadata import version
 
 from app.cli.point import ChosenPoint
 from checkpoints.groups import Coefficients
-from checkpoints.layout import Layout
 from checkpoints.model_card import CardFacts, Ingredient, TaskScores, write_card
 from checkpoints.model_set import ModelSet
 from checkpoints.transforms.spec import Transform
@@ -17,8 +16,8 @@ def card_of(
     at = ",".join(repr(value) for value in chosen.coefficients)
     facts = CardFacts(
         title=f"{chosen.spec.name}: {chosen.how}",
-        base=_ingredient("base", "models.base", models.base.layout, chosen),
-        tuned=[_ingredient(name, f"models.tuned.{name}", one.tensors.layout, chosen) for name, one in models.sources.items()],
+        base=Ingredient("base", chosen.spec.models.base, chosen.digests.get("models.base", "")),
+        tuned=[Ingredient(name, path, chosen.digests.get(f"models.tuned.{name}", "")) for name, path in chosen.spec.models.tuned.items()],
         groups=coefficients.groups.labels,
         coefficients=dict(zip(models.tuned, coefficients.rows, strict=True)),
         transform=transform,
@@ -28,10 +27,6 @@ def card_of(
         form=form,
     )
     return write_card(facts).encode()
-
-
-def _ingredient(name: str, key: str, layout: Layout, chosen: ChosenPoint) -> Ingredient:
-    return Ingredient(name, str(layout.root), chosen.digests.get(key, ""))
 
 
 def _scores(chosen: ChosenPoint, task: str, metric: str) -> TaskScores:

@@ -43,7 +43,7 @@ def run_merge(request: MergeRequest) -> ChosenPoint:
     """Writes what was asked for and returns the point. Raises RefusedError, ConflictError, CheckpointError; nothing is left half."""
     chosen = find_point(request.source, request.point)
     models = open_models(chosen.spec)
-    check_unchanged(models, chosen.digests)
+    check_unchanged(models, chosen.digests, chosen.since)
     groups = group_tensors(models.sizes, chosen.spec.space.groups)
     coefficients, transform = spread_coefficients(chosen.coefficients, groups), transform_of(chosen.spec)
     if request.recipe is not None:

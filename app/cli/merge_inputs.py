@@ -1,6 +1,7 @@
 """The checkpoints of a merge, opened without more of the machine room than they need."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 from app.domain.errors import ConflictError
@@ -31,13 +32,22 @@ def open_models(spec: StudySpec) -> ModelSet:
     return open_with_network(spec.models, spec.architecture)
 
 
-def check_unchanged(models: ModelSet, digests: Mapping[str, str]) -> None:
-    """Raises ConflictError where a checkpoint is no longer what the study measured. `digests`: by key, empty for no study."""
+def check_unchanged(models: ModelSet, digests: Mapping[str, str], since: datetime | None) -> None:
+    """Raises ConflictError where a checkpoint is no longer what the study measured. `digests`: by key; `since`: when they were taken.
+
+    Files that were not written to since need no second reading, which would take longer than the merge.
+    """
     layouts = {"models.base": models.base.layout}
     layouts |= {f"models.tuned.{name}": source.tensors.layout for name, source in models.sources.items()}
-    changed = [key for key, layout in layouts.items() if key in digests and digest_layout(layout) != digests[key]]
+    suspects = {key: layout for key, layout in layouts.items() if since is not None and _written_since(layout, since)}
+    changed = [key for key, layout in suspects.items() if digest_layout(layout) != digests[key]]
     if changed:
         raise ConflictError(f"changed since the study was run: {', '.join(changed)}; its scores say nothing of these weights, run it again")
+
+
+def _written_since(layout: Layout, since: datetime) -> bool:
+    # ctime, since copies and archives bring their own mtime
+    return any(file.path.stat().st_ctime >= since.timestamp() - 1 for file in layout.files)
 
 
 def transform_of(spec: StudySpec) -> Transform:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from app.cli.preferences import parse_constraint, parse_vector, parse_weights
@@ -35,13 +36,14 @@ class PointRequest:
 @dataclass(frozen=True)
 class ChosenPoint:
     """A merge to be written. `predicted`, `search`, `report`: scores by task, where known; `intervals`: 95 %, of what is predicted;
-    `how`: in words.
+    `how`: in words. `digests`: of the inputs, taken at `since`, where there was a study.
     """
 
     spec: StudySpec
     coefficients: tuple[float, ...]
     how: str
     digests: Mapping[str, str] = field(default_factory=dict)
+    since: datetime | None = None
     predicted: Mapping[str, float] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     search: Mapping[str, float] = field(default_factory=dict)
@@ -76,7 +78,7 @@ def _manifest_spec(manifest: Path) -> StudySpec:
 def _of_run(workspace: Workspace, study: Study, request: PointRequest) -> ChosenPoint:
     if request.at is not None:
         found = parse_vector(request.at, _columns(workspace, study))
-        return ChosenPoint(study.spec, found, "named by its coefficients", study.digests)
+        return ChosenPoint(study.spec, found, "named by its coefficients", study.digests, study.created)
     if request.point is not None:
         return _of_front(study, workspace.store.front(study.id), request.point)
     return _chosen(workspace, study, request)
@@ -94,7 +96,10 @@ def _of_front(study: Study, front: Front, number: int) -> ChosenPoint:
         raise RefusedError([Fault("--point", f"no point {number}: the front has 0 to {len(front.points) - 1}")])
     point: FrontPoint = front.points[number]
     how = f"point {number} of the front"
-    return ChosenPoint(study.spec, point.coefficients, how, study.digests, *_told_scores(point.predicted), point.search, point.report)
+    predicted, intervals = _told_scores(point.predicted)
+    return ChosenPoint(
+        study.spec, point.coefficients, how, study.digests, study.created, predicted, intervals, point.search, point.report
+    )
 
 
 def _told_scores(predicted: Mapping[str, Predicted]) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
@@ -120,7 +125,7 @@ def _chosen(workspace: Workspace, study: Study, request: PointRequest) -> Chosen
         wish = Best(_known_task(request.maximize, tasks))
     workshop = Workshop(workspace.store, workspace.blobs, InlineJobs(), lambda study: build_evaluator(study.spec, "cpu"), owner="merge")
     choice = choose_merge(workshop, study.id, wish, constraints)
-    return ChosenPoint(study.spec, choice.coefficients, _told(request), study.digests, *_told_scores(choice.predicted))
+    return ChosenPoint(study.spec, choice.coefficients, _told(request), study.digests, study.created, *_told_scores(choice.predicted))
 
 
 def _known_task(task: str, tasks: Sequence[str]) -> str:
