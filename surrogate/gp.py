@@ -58,9 +58,9 @@ class GaussianProcess:
             linked, variance = self._posterior(coefficients)
             reach = self._quantile * (variance + self._sampling_variance(linked)).sqrt()
             mean = self.link.inverse(linked)
-            step = _half_step(self.scale)
+            step = self.scale.half_step()
             low, high = self.link.inverse(linked - reach) - step, self.link.inverse(linked + reach) + step
-            return Prediction(mean, _within(low, self.scale), _within(high, self.scale), mean)
+            return Prediction(mean, self.scale.within(low), self.scale.within(high), mean)
 
     def utility(self, coefficients: Tensor) -> Tensor:
         """The predicted score turned so that larger is better, n; differentiable in `coefficients`, n x D."""
@@ -212,11 +212,3 @@ def _on_trials(model: SingleTaskGP, linked: Tensor) -> _OnTrials:
     left_out, fitted = standard - residual / inverse.diagonal(), standard - noise * residual
     center, spread = linked.mean(), _spread(linked)
     return _OnTrials(center + spread * left_out, center + spread * fitted, residual / inverse.diagonal().sqrt())
-
-
-def _half_step(scale: Scale) -> float:
-    return 0.5 / scale.examples if scale.proportion and scale.examples else 0.0
-
-
-def _within(scores: Tensor, scale: Scale) -> Tensor:
-    return scores.clamp(scale.low, scale.high) if scale.low is not None or scale.high is not None else scores

@@ -25,6 +25,14 @@ class Scale:
     examples: int | None = None
     proportion: bool = False
 
+    def half_step(self) -> float:
+        """Half of what one example moves a proportion, 0 for other metrics: the continuity correction of an interval."""
+        return 0.5 / self.examples if self.proportion and self.examples else 0.0
+
+    def within(self, scores: Tensor) -> Tensor:
+        """`scores` of any shape, moved to the nearest bound where they lie outside."""
+        return scores.clamp(self.low, self.high) if self.low is not None or self.high is not None else scores
+
 
 @dataclass(frozen=True)
 class Outputs:

@@ -44,8 +44,8 @@ class OutputSpace:
             smoothed = self._smoothing.score(coefficients, weights)
         else:
             mean, smoothed = self._outputs.score(weights, self._metric, smooth)
-        reach = self._reach * self._process.variance(coefficients).sqrt() + _half_step(self.scale)
-        return Prediction(mean, _within(mean - reach, self.scale), _within(mean + reach, self.scale), smoothed)
+        reach = self._reach * self._process.variance(coefficients).sqrt() + self.scale.half_step()
+        return Prediction(mean, self.scale.within(mean - reach), self.scale.within(mean + reach), smoothed)
 
     def utility(self, coefficients: Tensor) -> Tensor:
         """The smoothed score turned so that larger is better, n; differentiable in `coefficients`, n x D."""
@@ -119,11 +119,3 @@ def _diagnose(history: History, process: Kriging, fitted: Tensor, left_out: Tens
             "noise": float(kernel.noise),
         },
     )
-
-
-def _half_step(scale: Scale) -> float:
-    return 0.5 / scale.examples if scale.proportion and scale.examples else 0.0
-
-
-def _within(scores: Tensor, scale: Scale) -> Tensor:
-    return scores.clamp(scale.low, scale.high) if scale.low is not None or scale.high is not None else scores
