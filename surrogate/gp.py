@@ -93,7 +93,8 @@ def fit_gp(history: History, gram: Tensor | None = None, seed: int = 0) -> Gauss
 
     `gram`: D x D, inner products of the task vectors, on which the prior of the length scales is centred. `seed`: of the restarts of a
     fit that fails. Noise: for proportions p(1 - p)/m on the linked scale times a learnt share, since all trials share their
-    examples; else inferred. Raises UnidentifiedError below three trials, FitFailedError when the likelihood has no optimum.
+    examples; else inferred. Raises UnidentifiedError below three trials, InvalidRequestError where `gram` does not fit,
+    FitFailedError when the likelihood has no optimum.
     """
     trials, dimension = history.coefficients.shape
     if trials < FEWEST_TRIALS:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from surrogate.errors import InvalidRequestError
+
 # The prior, in logarithms: standard deviations of the common level and of single coordinates around it, of the two amplitudes, and
 # the amplitudes' centres relative to the Matérn part. Results hardly move when these do (half or twice: below a tenth of the error).
 LEVEL, SCATTER, AMPLITUDE_SPREAD = 1.0, 0.7, 3.0
@@ -99,7 +101,12 @@ def prior_from_gram(dimension: int, gram: Tensor | None) -> KernelPrior:
 
     `gram`: D x D, inner products of the task vectors; None takes them as orthogonal and of equal length. The relative lengths of the
     vectors become the relative inverse lengths; a vector of average length has length scale 1, since c = 1 is a whole fine-tune.
+    Raises InvalidRequestError for a `gram` of another size.
     """
+    if gram is not None and gram.shape != (dimension, dimension):
+        raise InvalidRequestError(
+            f"the Gram matrix of the task vectors is {tuple(gram.shape)}, coefficients need {dimension} x {dimension}"
+        )
     norms = torch.ones(dimension, dtype=torch.float64) if gram is None else gram.double().diagonal().clamp_min(0).sqrt()
     norms = norms.clamp_min(1e-3 * float(norms.max()) or 1.0)
     correlation = torch.eye(dimension, dtype=torch.float64) if gram is None else gram.double() / norms[:, None] / norms

@@ -74,10 +74,6 @@ def fit_output_space(history: History, gram: Tensor | None = None, seed: int = 0
     trials, dimension = history.coefficients.shape
     if trials < FEWEST_TRIALS:
         raise UnidentifiedError(f"length scales need {FEWEST_TRIALS} trials, there are {trials}", FEWEST_TRIALS, trials)
-    if gram is not None and gram.shape != (dimension, dimension):
-        raise InvalidRequestError(
-            f"the Gram matrix of the task vectors is {tuple(gram.shape)}, the coefficients need {dimension} x {dimension}"
-        )
     given = leads_of(history.outputs)
     outputs = mixtures_of(given.values)
     process = fit_kriging(history.coefficients, outputs.moments(), prior_from_gram(dimension, gram))

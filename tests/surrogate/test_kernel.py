@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from surrogate.errors import InvalidRequestError
 from surrogate.kernel import Kernel, matern, matern_slope, prior_from_gram
 
 
@@ -73,6 +74,10 @@ class TestPrior:
         scatter = torch.zeros(8, dtype=torch.float64)
         scatter[:3] = torch.tensor([2.0**0.5, -(2.0**-0.5), -(2.0**-0.5)])
         assert float(prior.loss(prior.center + shift)[0]) < float(prior.loss(prior.center + scatter)[0])
+
+    def test_a_gram_matrix_of_another_size_is_refused(self) -> None:
+        with pytest.raises(InvalidRequestError, match="3 x 3"):
+            prior_from_gram(3, torch.eye(2))
 
     def test_without_task_vectors_all_lengths_are_one(self) -> None:
         assert prior_from_gram(3, torch.zeros(3, 3)).center[:6].eq(0.0).all()
