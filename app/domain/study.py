@@ -12,6 +12,7 @@ from app.domain.task import TaskSpec
 MethodName = Literal["map", "bayesian", "nested", "exact"]
 SurrogateName = Literal["quadratic", "gp", "output", "auto"]
 SolverName = Literal["scalarised", "nsga3"]
+AcquisitionName = Literal["qlognehvi", "bins", "output"]
 BaselineName = Literal["average", "task_arithmetic", "ties", "dare"]
 BASELINES: tuple[BaselineName, ...] = ("average", "task_arithmetic", "ties", "dare")
 
@@ -67,7 +68,11 @@ class TransformSpec:
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """How trials are proposed and what they are fitted with. `budget`: trials that feed the surrogate (design and adaptive)."""
+    """How trials are proposed and what they are fitted with. `budget`: trials that feed the surrogate (design and adaptive).
+
+    Of `bayesian`: what proposes, in batches of `batch`; it ends early once `patience` batches in a row have each added less than the
+    share `tolerance` to the measured hypervolume. Of `nested`: `preferences`, weights by task, none for equal ones.
+    """
 
     name: MethodName = "map"
     surrogate: SurrogateName = "auto"
@@ -75,6 +80,11 @@ class MethodSpec:
     seed: int = 0
     link: Literal["auto", "identity", "logit"] = "auto"
     ridge: float = 0.0
+    acquisition: AcquisitionName = "qlognehvi"
+    batch: int = 4
+    tolerance: float = 1e-3
+    patience: int = 3
+    preferences: tuple[Mapping[str, float], ...] = ()
 
 
 @dataclass(frozen=True)

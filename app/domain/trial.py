@@ -32,7 +32,8 @@ TRIAL_TRANSITIONS: Mapping[TrialStatus, frozenset[TrialStatus]] = {
 class Proposal:
     """A trial to be: what is merged (`coefficients`, D, and the transform of the task vectors) and on which split it is measured.
 
-    `label`: what a baseline calls itself (`task_arithmetic 0.3`), else empty.
+    `label`: what a baseline calls itself (`task_arithmetic 0.3`), the level of a nested merge (`level 2`), else empty. `tasks`: those
+    that are measured, empty for all.
     """
 
     origin: Origin
@@ -40,6 +41,10 @@ class Proposal:
     coefficients: tuple[float, ...]
     label: str = ""
     transform: TransformSpec = field(default_factory=TransformSpec)
+    tasks: tuple[str, ...] = ()
+
+    def measures(self, task: str) -> bool:
+        return not self.tasks or task in self.tasks
 
 
 @dataclass(frozen=True)

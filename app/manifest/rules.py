@@ -14,3 +14,24 @@ def rule_faults(spec: StudySpec) -> Iterator[Fault]:
     needed = least_budget(spec.method, len(spec.models.tuned) * groups)
     if spec.method.budget < needed:
         yield Fault("method.budget", f"{spec.method.budget} trials are too few for this surrogate and model set: it needs {needed} or more")
+    yield from _nested_faults(spec) if spec.method.name == "nested" else _flat_faults(spec)
+
+
+def _flat_faults(spec: StudySpec) -> Iterator[Fault]:
+    if spec.method.preferences:
+        yield Fault("method", f"only nested takes preferences before the search; choose from the front that {spec.method.name} finds")
+
+
+def _nested_faults(spec: StudySpec) -> Iterator[Fault]:
+    tasks = {task.name for task in spec.tasks}
+    if tasks != spec.models.tuned.keys():
+        yield Fault("tasks", f"nested needs one task a tuned model, of its name: see {', '.join(sorted(tasks ^ spec.models.tuned.keys()))}")
+    if spec.space.groups != "task":
+        yield Fault("space.groups", "nested merges whole models: choose task")
+    if (spec.space.low, spec.space.high) != (0.0, 1.0):
+        yield Fault("space", "nested multiplies coefficients level by level, which stays in the box only with low: 0 and high: 1")
+    if spec.method.surrogate == "quadratic":
+        yield Fault("method.surrogate", "the trials of nested lie on planes, which leave a quadratic open: choose auto, output or gp")
+    for preference in spec.method.preferences:
+        if preference.keys() != tasks or not sum(preference.values()) > 0:
+            yield Fault("method", "a preference weighs every task, not all of them zero")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from app.domain.study import BASELINES, BaselineName, SolverName, SurrogateName
+from app.domain.study import BASELINES, AcquisitionName, BaselineName, SolverName, SurrogateName
 from app.domain.task import METRICS
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -117,13 +117,28 @@ class TransformShape(Shape):
         return self
 
 
+Preference = Annotated[dict[Name, Annotated[float, Field(ge=0)]], Field(min_length=1)]
+
+
 class MethodShape(Shape):
-    name: Literal["map"] = "map"
+    name: Literal["map", "bayesian", "nested"] = "map"
     surrogate: SurrogateName = "auto"
     budget: int = Field(default=60, ge=1, le=100_000)
     seed: int = Field(default=0, ge=0, lt=2**32)
     link: Literal["auto", "identity", "logit"] = "auto"
     ridge: float = Field(default=0.0, ge=0)
+    acquisition: AcquisitionName = "qlognehvi"
+    batch: int = Field(default=4, ge=1, le=1_000)
+    tolerance: float = Field(default=1e-3, ge=0, lt=1)
+    patience: int = Field(default=3, ge=1, le=1_000)
+    preference: Preference | None = None
+    preferences: Annotated[list[Preference], Field(min_length=1, max_length=64)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "MethodShape":
+        if self.preference is not None and self.preferences is not None:
+            raise ValueError("give preference or preferences, not both")
+        return self
 
 
 class FrontShape(Shape):

@@ -15,7 +15,7 @@ from app.domain.study import (
     TransformSpec,
 )
 from app.domain.task import SplitShares, TaskSpec
-from app.manifest.schema import ArchitectureShape, ManifestShape, TaskShape, TransformShape
+from app.manifest.schema import ArchitectureShape, ManifestShape, MethodShape, TaskShape, TransformShape
 
 _REGISTERED = re.compile(r"^(ckpt|ds)_[0-9a-z]{26}$")
 
@@ -32,7 +32,7 @@ def translate(shape: ManifestShape, folder: Path) -> StudySpec:
         tasks=tuple(_task(name, task, folder) for name, task in shape.tasks.items()),
         space=SpaceSpec(shape.space.low, shape.space.high, shape.space.groups),
         transform=_transform(shape.transform),
-        method=MethodSpec(**shape.method.model_dump()),
+        method=_method(shape.method),
         front=FrontSpec(**shape.front.model_dump()),
         baselines=tuple(shape.baselines),
     )
@@ -48,6 +48,12 @@ def _architecture(shape: ArchitectureShape, folder: Path) -> Architecture:
     assert shape.factory is not None  # the shape holds exactly one of the two
     file, _, callable_name = shape.factory.rpartition(":")
     return FactoryArchitecture(_resolve(file, folder), callable_name)
+
+
+def _method(shape: MethodShape) -> MethodSpec:
+    given = [shape.preference] if shape.preference is not None else shape.preferences or []
+    plain = shape.model_dump(exclude={"preference", "preferences"})
+    return MethodSpec(**plain, preferences=tuple(dict(preference) for preference in given))
 
 
 def _task(name: str, shape: TaskShape, folder: Path) -> TaskSpec:
