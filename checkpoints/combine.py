@@ -47,7 +47,7 @@ class BlockMerger:
     def block(self, tensor: str, number: int) -> Tensor:
         """Elements [number, number + 1) x BLOCK of any tensor of the base, flat, in the base's dtype, fresh.
 
-        The scaled differences are summed in float64, added to the base and rounded once. Coefficients of zero give the base's
+        Equals theta_0 + (c_1 v_1 + c_2 v_2 + ...) evaluated in float64 and rounded once. Coefficients of zero give the base's
         bits; a single coefficient of 1 those of its tuned checkpoint, where it has the base's dtype.
         Raises NotFiniteError for a NaN or infinity among the values read, or a result beyond the range of the dtype.
         """
@@ -77,20 +77,22 @@ class BlockMerger:
         return None
 
     def _sum(self, tensor: str, start: int, stop: int, coefficients: tuple[float, ...], base: Tensor) -> Tensor:
-        """theta_0 + sum of c_n v_n, float64. The differences come first: adding each to theta_0 would round it once more each time."""
+        """theta_0 + (c_1 v_1 + c_2 v_2 + ...), float64, in this order."""
+        # differences of 16- and 32-bit weights lie on a grid, so sums often fall half-way between two results: a fused
+        # multiply-add, or theta_0 added any sooner, would round those ties another way than the formula does
         wide_base = self._buffer("base", base)
-        total = self._buffer("total", base).zero_()
+        total = self._space("total", base.numel()).zero_()
         for coefficient, difference in self._differences(tensor, start, stop, coefficients, wide_base):
-            total.add_(difference, alpha=coefficient)
+            total.add_(difference.mul_(coefficient))
         return total.add_(wide_base)
 
     def _differences(
         self, tensor: str, start: int, stop: int, coefficients: tuple[float, ...], wide_base: Tensor
     ) -> Iterator[tuple[float, Tensor]]:
+        """Each coefficient that is not zero, with v_n in memory that the next one overwrites."""
         models, transform = self.merge.models, self.merge.transform
         if transform is not None:
-            vectors = transform.apply(tensor, start, models.deltas(tensor, start, stop))
-            rows = zip(coefficients, vectors, strict=True)
+            rows = zip(coefficients, transform.apply(tensor, start, models.deltas(tensor, start, stop)), strict=True)
             yield from ((coefficient, self._buffer("term", row)) for coefficient, row in rows if coefficient)
             return
         for coefficient, source in zip(coefficients, models.sources.values(), strict=True):
@@ -106,11 +108,13 @@ class BlockMerger:
 
     def _buffer(self, name: str, values: Tensor) -> Tensor:
         """`values` as float64, in the memory kept under `name`."""
+        # torch has no vector instructions from float16 to float64, but from either to float32
+        return self._space(name, values.numel()).copy_(values.float() if values.dtype is torch.float16 else values)
+
+    def _space(self, name: str, length: int) -> Tensor:
         if name not in self._memory:
             self._memory[name] = torch.empty(BLOCK, dtype=torch.float64)
-        wide = self._memory[name][: values.numel()]
-        # torch has no vector instructions from float16 to float64, but from either to float32
-        return wide.copy_(values.float() if values.dtype is torch.float16 else values)
+        return self._memory[name][:length]
 
     def _not_finite(self, tensor: str, start: int, stop: int) -> NotFiniteError:
         strays = stray_values(self.merge.models, tensor, start, stop)

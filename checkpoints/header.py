@@ -160,7 +160,9 @@ _MAX_EXTENT = 1 << 48
 
 
 def _naturals(values: object) -> bool:
-    return isinstance(values, list) and all(type(value) is int and 0 <= value <= _MAX_EXTENT for value in values)
+    if not isinstance(values, list):
+        return False
+    return not values or (set(map(type, values)) == {int} and min(values) >= 0 and max(values) <= _MAX_EXTENT)
 
 
 def _check_cover(path: Path, entries: list[TensorEntry], data_begin: int, size: int) -> None:

@@ -20,9 +20,9 @@ def find_twins(vectors: TaskVectors) -> list[str]:
     """
     suspects = set(combinations(range(-1, len(vectors.tuned)), 2))  # -1 stands for the base, whose task vector is zero
     for block in _blocks(vectors):
+        suspects = {pair for pair in suspects if torch.equal(*(_row(block, number) for number in pair))}
         if not suspects:
             break
-        suspects = {pair for pair in suspects if torch.equal(*(_row(block, number) for number in pair))}
     return [_sentence(vectors.tuned, pair) for pair in sorted(suspects)]
 
 

@@ -70,7 +70,8 @@ def _naming_path(target: Path) -> Iterator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         advice = "free some space or name another place" if full else "name a directory that can be written"
-        raise WriteError(f"{target}: cannot be written: {error.strerror}; {advice}. Nothing was left behind") from error
+        where = f" ({error.filename})" if error.filename else ""
+        raise WriteError(f"{target}: cannot be written: {error.strerror}{where}; {advice}. Nothing was left behind") from error
 
 
 @contextmanager
@@ -146,6 +147,8 @@ def _sync_directory(path: Path) -> None:
 
 def _take_name(draft: Path, target: Path) -> None:
     old = draft.with_name(f".{target.name}.replaced")
+    if old.exists():  # of a merge that was killed between the two renames below
+        _remove(old)
     if _holds_something(target):
         target.rename(old)
     draft.rename(target)
