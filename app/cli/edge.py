@@ -3,6 +3,8 @@
 0 done, 1 failed, 2 refused (the input is at fault), 3 cancelled.
 """
 
+from textwrap import indent
+
 from app.domain.errors import ConflictError, MergefrontError, NotFoundError, RefusedError, UnmetError
 
 REFUSED = 2
@@ -32,5 +34,5 @@ def _tell(lines: "list[str] | tuple[str, ...]", code: str, status: int) -> int:
 
     err.print(f"[bold red]{'refused' if status == REFUSED else 'failed'}[/] ({code})")
     for line in lines:
-        err.print(f"  {escape(line)}")
+        err.print(escape(indent(line, "  ")))
     return status

@@ -10,7 +10,10 @@ from app.report.summary import SummaryRow, summary_rows
 
 
 def print_summary(study: Study, front: Front) -> None:
-    """The merges that matter: report-split scores where measured, else search-split scores in grey."""
+    """The merges that matter: report-split scores where measured, else search-split scores in grey.
+
+    Of the baselines, those that went on to the report split: the others only chose them, and stand in trials.csv.
+    """
     table = Table(title=f"{escape(study.spec.name)}: scores on the report split (grey: search split only)", title_justify="left")
     table.add_column("merge")
     table.add_column("point", justify="right")
@@ -19,6 +22,8 @@ def print_summary(study: Study, front: Front) -> None:
     table.add_column("normalised mean", justify="right")
     kind = None
     for row in summary_rows(study, front):
+        if row.kind == "baseline" and not row.report:
+            continue
         if row.kind != kind and kind is not None:
             table.add_section()
         kind = row.kind
