@@ -69,9 +69,8 @@ def main() -> None:
         "benchmark": "trial_overhead", "study": spec.name, "device": str(device), "trials": options.trials, "plan": evaluator.plan,
         "trial_seconds": trial, "forward_seconds": forward, "ratio": trial / forward, "processor_ratio": trial_used / forward_used,
     }  # fmt: skip
-    print(
-        f"{spec.name}: trial {trial:.3f} s, forward passes alone {forward:.3f} s, ratio {trial / forward:.3f} ({trial_used / forward_used:.3f} by processor time)"
-    )
+    ratios = f"ratio {trial / forward:.3f}, by processor time {trial_used / forward_used:.3f}"
+    print(f"{spec.name}: trial {trial:.3f} s, forward passes alone {forward:.3f} s, {ratios}")
     if options.json:
         options.json.write_text(json.dumps([record], indent=1))
 
