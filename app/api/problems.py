@@ -8,8 +8,10 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.domain.errors import (
     ConflictError,
@@ -130,9 +132,20 @@ def install_problems(app: FastAPI) -> None:
 
 async def _answer(request: Request, error: Exception) -> JSONResponse:
     problem = translate(error)
+    if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        problem.headers["Allow"] = ", ".join(_allowed(request))
     if problem.status >= 500:
         log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
     return problem_response(problem)
+
+
+def _allowed(request: Request) -> list[str]:
+    # the framework names those of the first call at this path alone
+    methods: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        match, _ = route.matches(request.scope)
+        methods |= set(route.methods or ()) if match is not Match.NONE else set()
+    return sorted(methods)
 
 
 def _code_of(status: int) -> str:

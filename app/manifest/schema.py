@@ -147,13 +147,16 @@ class FrontShape(Shape):
     solver: SolverName = "scalarised"
 
 
+_NONE = BeforeValidator(lambda given: None if given == "none" else given, json_schema_input_type=TransformShape | Literal["none"] | None)
+
+
 class ManifestShape(Shape):
     name: Name
     models: ModelsShape
     architecture: ArchitectureShape
     tasks: dict[Name, TaskShape] = Field(min_length=1)
     space: SpaceShape = SpaceShape()
-    transform: Annotated[TransformShape | None, BeforeValidator(lambda given: None if given == "none" else given)] = None
+    transform: Annotated[TransformShape | None, _NONE] = None
     method: MethodShape = MethodShape()
     front: FrontShape = FrontShape()
     baselines: list[BaselineName] = list(BASELINES)
