@@ -7,6 +7,14 @@ import pytest
 
 from app.domain.key import Scope
 
+ANSWERS = {
+    "/v1/studies": "StudyPage",
+    "/v1/studies/images-2": "StudyDetail",
+    "/v1/studies/images-2/trials": "TrialPage",
+    "/v1/studies/images-2/front": "FrontDocument",
+    "/readyz": "Readiness",
+    "/healthz": "Health",
+}
 UNSAID = {"FrontDocument", "ManifestShape"}
 """Shapes whose example is one for the whole."""
 
@@ -109,8 +117,7 @@ class TestExamples:
     def test_of_answers_are_what_is_answered(self, house, client, description):
         study = house.study(client)
         house.finish(study)
-        for path, name in {"/v1/studies": "StudyPage", "/v1/studies/images-2": "StudyDetail", "/v1/studies/images-2/trials": "TrialPage",
-                           "/v1/studies/images-2/front": "FrontDocument", "/readyz": "Readiness", "/healthz": "Health"}.items():  # fmt: skip
+        for path, name in ANSWERS.items():
             shape = description["components"]["schemas"][name]
             jsonschema.Draft202012Validator(whole(description, shape)).validate(client.get(path).json())
 
