@@ -81,11 +81,11 @@ def doctor() -> None:
 
 
 @db.command()
-def upgrade(url: Annotated[str, typer.Option(help="sqlite:///FILE or postgresql://USER@HOST/NAME.")]) -> None:
+def upgrade(
+    url: Annotated[str | None, typer.Option(help="sqlite:///FILE or postgresql://USER@HOST/NAME.", show_default="the service's")] = None,
+) -> None:
     """Bring the tables of a database up to date."""
-    from app.store.schema import upgrade as upgrade_tables
-
-    upgrade_tables(url)
+    service.upgrade_database(url)
 
 
 def main() -> None:

@@ -86,6 +86,16 @@ def sweeper(data: Data = None, broker: Broker = None) -> None:
     run_sweeper(settings, _until_told())
 
 
+def upgrade_database(url: str | None) -> None:
+    """Brings the tables at `url`, by default the service's own, to this release's schema."""
+    from app.store.schema import upgrade
+
+    settings = _settings(database=url)
+    if not settings.database:
+        settings.data.mkdir(parents=True, exist_ok=True)
+    upgrade(settings.database_url)
+
+
 def _settings(**given: object) -> Settings:
     """Settings with the options that were given, and a plain log. Raises RefusedError."""
     from pydantic import ValidationError

@@ -43,6 +43,9 @@ class CeleryJobs(Jobs):
         except (OperationalError, RedisError, OSError) as error:
             raise UnavailableError(f"the broker does not take {name} for {subject}: {error}") from error
 
+    def check(self) -> None:
+        self.waiting()
+
     def waiting(self) -> int:
         """How many jobs nobody has taken yet. Raises UnavailableError."""
         try:
@@ -50,7 +53,7 @@ class CeleryJobs(Jobs):
                 connection.ensure_connection(max_retries=1, interval_start=0.1)
                 return int(connection.default_channel.client.llen(QUEUE))
         except (OperationalError, RedisError, OSError) as error:
-            raise UnavailableError(f"the broker cannot be asked: {error}") from error
+            raise UnavailableError(f"the broker cannot be reached: {error}") from error
 
     def close(self) -> None:
         """Gives connections back."""

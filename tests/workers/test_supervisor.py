@@ -1,0 +1,106 @@
+"""Processes under a supervisor, with small ones in the parts' place."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from app.domain.errors import ConflictError, RefusedError
+from workers.broker import LONGEST_SOCKET, socket_of
+from workers.supervisor import Part, Supervisor, hold
+from workers.tether import tied
+
+FOREVER = [sys.executable, "-c", "import time; time.sleep(600)"]
+
+
+def wait_for(condition):
+    while not (found := condition()):
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture
+def supervised(tmp_path):
+    """Runs a supervisor over parts until the given deed, called with it in another thread, is done."""
+
+    def run(parts, deed):
+        stop = threading.Event()
+        with hold(tmp_path / "data") as lock:
+            supervisor = Supervisor(parts, lock)
+
+            def act():
+                try:
+                    deed(supervisor)
+                finally:
+                    stop.set()
+
+            thread = threading.Thread(target=act)
+            supervisor.run(stop, thread.start)
+            thread.join()
+        return supervisor
+
+    return run
+
+
+class TestSupervisor:
+    def test_starts_again_what_died(self, supervised):
+        pids = []
+
+        def kill(supervisor):
+            [running] = supervisor._running
+            pids.append(running.process.pid)
+            os.kill(pids[0], signal.SIGKILL)
+            pids.append(wait_for(lambda: running.process.pid != pids[0] and running.process.pid))
+
+        supervised([Part("part", FOREVER)], kill)
+        assert not any(psutil.pid_exists(pid) for pid in pids)
+
+    def test_ends_everything_when_a_part_refuses(self, tmp_path):
+        parts = [Part("first", FOREVER), Part("second", [sys.executable, "-c", "raise SystemExit(2)"])]
+        with hold(tmp_path / "data") as lock, pytest.raises(RefusedError, match="the second refused to work"):
+            Supervisor(parts, lock).run(threading.Event(), lambda: None)
+        assert psutil.Process().children() == []
+
+
+class TestHold:
+    def test_refuses_what_is_held(self, tmp_path):
+        with hold(tmp_path), pytest.raises(ConflictError, match="served by another process"), hold(tmp_path):
+            pass
+
+    def test_lets_go(self, tmp_path):
+        for _ in range(2):
+            with hold(tmp_path):
+                pass
+
+
+class TestTether:
+    def test_a_killed_parent_takes_its_children_along(self):
+        script = f"import subprocess; from workers.tether import tied; print(subprocess.Popen(tied({FOREVER!r})).pid, flush=True); input()"
+        parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        child = psutil.Process(int(parent.stdout.readline()))
+        wait_for(lambda: "time.sleep" in child.cmdline()[-1])
+        parent.kill()
+        parent.communicate()
+        wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+    def test_ends_at_once_when_the_parent_is_gone_already(self):
+        orphan = [word if word != str(os.getpid()) else "1" for word in tied(FOREVER)]
+        assert subprocess.run(orphan).returncode == -signal.SIGKILL
+
+
+class TestSocket:
+    def test_lies_in_the_data_directory(self, tmp_path):
+        assert socket_of(tmp_path) == tmp_path / "run" / "broker.sock"
+
+    def test_is_short_and_private_however_long_the_data_directory_is_called(self, tmp_path):
+        deep = tmp_path / ("d" * 60) / ("e" * 60)
+        socket = socket_of(deep)
+        assert len(os.fsencode(socket)) <= LONGEST_SOCKET
+        assert socket.parent.stat().st_mode & 0o777 == 0o700
+        assert socket_of(deep) == socket
+        socket.parent.rmdir()

@@ -1,0 +1,41 @@
+"""What one measuring process works with, opened once: records, bytes, wake-ups, device, the evaluator of the latest study."""
+
+import os
+import socket
+from collections.abc import Callable
+
+from app.blobs.local import open_blobs
+from app.config import Settings
+from app.domain.study import Study, StudySpec
+from app.jobs.celery_producer import CeleryJobs
+from app.store.sql import open_store
+from workers.device import find_device
+from workers.engine.workshop import Workshop, keep_latest
+from workers.evaluators.build import build_evaluator
+from workers.evaluators.protocol import Evaluator
+from workers.guard import Guard
+
+Localise = Callable[[Study], StudySpec]
+"""The spec of a study with every registered id in it replaced by a path on this machine."""
+
+
+def open_workshop(settings: Settings, localise: Localise = lambda study: study.spec) -> Workshop:
+    """The workshop of this process; no other process and no fork of this one may use it.
+
+    Raises RefusedError for a device that is not here, UnavailableError where a place cannot be reached.
+    """
+    return Workshop(
+        open_store(settings.database_url),
+        open_blobs(settings.data / "blobs"),
+        CeleryJobs(settings.broker),
+        keep_latest(_builder(settings, localise)),
+        owner=f"{socket.gethostname()}-{os.getpid()}",
+        lease_seconds=settings.lease_seconds,
+        guard=Guard(settings.database_url, settings.lease_seconds),
+    )
+
+
+def _builder(settings: Settings, localise: Localise) -> Callable[[Study], Evaluator]:
+    device = find_device(settings.device)
+    memory = None if settings.memory_gb is None else int(settings.memory_gb * 1e9)
+    return lambda study: build_evaluator(localise(study), device, memory)

@@ -1,0 +1,39 @@
+"""The tasks that Celery runs: each looks up what is to be done in the rows, and may be run any number of times.
+
+What measures is imported in the process that measures, never in the one that only deals out work.
+"""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from celery import current_app, shared_task
+
+from app.config import Settings
+
+if TYPE_CHECKING:
+    from workers.engine.workshop import Workshop
+
+SETTINGS = "mergefront_settings"
+
+
+@shared_task(name="advance_study")  # type: ignore[untyped-decorator]
+def advance_study(study_id: str) -> None:
+    """Takes a study one step further."""
+    from workers.engine.advance import advance
+
+    advance(_workshop(), study_id)
+
+
+@shared_task(name="measure_trial")  # type: ignore[untyped-decorator]
+def measure_trial(trial_id: str) -> None:
+    """Measures a trial that waits."""
+    from workers.engine.measure import measure
+
+    measure(_workshop(), trial_id)
+
+
+@cache
+def _workshop() -> "Workshop":
+    from workers.runtime import open_workshop
+
+    return open_workshop(Settings(**current_app.conf[SETTINGS]))
