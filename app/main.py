@@ -11,6 +11,7 @@ from app.api.fronts import router as fronts
 from app.api.health import router as health
 from app.api.metrics import Figures, Measured
 from app.api.metrics import router as metrics
+from app.api.pages import router as pages
 from app.api.problems import install_problems
 from app.api.service import Service
 from app.api.studies import router as studies
@@ -22,7 +23,7 @@ from app.jobs.port import Jobs
 from app.store.sql import open_store
 from app.store.sql_catalog import open_catalog
 
-ROUTERS: tuple[APIRouter, ...] = (health, metrics, docs, studies, trials, events, fronts, choose)
+ROUTERS: tuple[APIRouter, ...] = (health, metrics, docs, studies, trials, events, fronts, choose, pages)
 
 
 def create_app(settings: Settings, jobs: Jobs) -> FastAPI:

@@ -1,5 +1,6 @@
 """Figures of the service for Prometheus."""
 
+import logging
 import time
 from collections.abc import Iterator
 
@@ -16,6 +17,9 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 router: APIRouter = guarded_router("", "health")
 
 _EXAMPLE = 'mergefront_studies{status="running"} 1.0\n'
+
+
+log = logging.getLogger(__name__)
 
 
 class Figures:
@@ -57,8 +61,10 @@ class Measured:
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 route = _route(scope)
+                seconds = time.perf_counter() - started
+                log.info("%s %s: %d in %.1f ms", scope["method"], scope["path"], message["status"], 1e3 * seconds)
                 figures.requests.labels(scope["method"], route, message["status"]).inc()
-                figures.seconds.labels(scope["method"], route).observe(time.perf_counter() - started)
+                figures.seconds.labels(scope["method"], route).observe(seconds)
             await send(message)
 
         await self._app(scope, receive, counted)

@@ -12,7 +12,7 @@ from app.domain.errors import RefusedError
 from app.domain.key import Scope
 from app.main import ROUTERS, check_closed
 
-OPEN = {"/", "/healthz", "/readyz", "/openapi.json", "/docs", "/docs/start.js", "/docs/{asset}"}
+OPEN = {"/", "/explorer.css", "/explorer.js", "/healthz", "/readyz", "/openapi.json", "/docs", "/docs/start.js", "/docs/{asset}"}
 IDS = {"study_id": f"study_{'0' * 26}", "reference": f"study_{'0' * 26}"}
 
 
