@@ -1,6 +1,7 @@
 """The amortised front: Pareto-optimal coefficients of fitted surrogates, without a single evaluation."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, assert_never
 
 import torch
@@ -18,9 +19,22 @@ from surrogate.scalarise import Range, best_starts, climb
 
 Solver = Literal["scalarised", "nsga3"]
 
-# A quadratic costs microseconds a point, other surrogates apply the metric to predicted outputs: (screened, preferences a point, steps)
-EFFORT_QUADRATIC = (512, 4, 40)
-EFFORT_GENERAL = (512, 2, 40)
+SCREENED = 512
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What finding a front may cost: `preferences` climbed for each of its points, at most `climbed`, for `steps` steps each."""
+
+    preferences: int
+    climbed: int
+    steps: int
+
+
+# a quadratic costs microseconds a point; other surrogates apply the metric to predicted outputs, so fewer preferences are climbed and
+# mixtures of neighbours fill the gaps
+QUADRATIC = Effort(4, 1 << 20, 40)
+GENERAL = Effort(2, 96, 30)
 
 
 def solve_front(
@@ -60,16 +74,31 @@ def predicted_utilities(fits: Sequence[FittedSurrogate], coefficients: Tensor) -
 def scalarised_candidates(fits: Sequence[FittedSurrogate], low: float, high: float, dimension: int, points: int, seed: int) -> Tensor:
     """Optima of many preferences at once, n x D: exact ones where all quadratics are concave, climbed ones otherwise."""
     landscape = linked_landscape(fits)
-    quadratic = isinstance(landscape, LinkedQuadratics)
-    screened, oversampling, steps = EFFORT_QUADRATIC if quadratic else EFFORT_GENERAL
-    weights = preference_weights(len(fits), oversampling * points, seed)
+    effort = QUADRATIC if isinstance(landscape, LinkedQuadratics) else GENERAL
+    wanted = effort.preferences * points
+    weights = preference_weights(len(fits), min(wanted, effort.climbed), seed)
     if isinstance(landscape, LinkedQuadratics) and all_concave(landscape):
         return mixture_peaks(landscape, torch.cat([weights, _corner_weights(len(fits))]), low, high)
-    pool = low + (high - low) * sobol_points(dimension, screened, seed)
+    pool = low + (high - low) * sobol_points(dimension, SCREENED, seed)
     heights = landscape.heights(pool)
-    peaks, extent = survey(landscape, pool, heights, low, high, steps)
+    peaks, extent = survey(landscape, pool, heights, low, high, effort.steps)
     start = pool[best_starts(heights, weights, extent)]
-    return torch.cat([peaks, climb(landscape, start, weights, extent, low, high, steps)])
+    climbed = torch.cat([peaks, climb(landscape, start, weights, extent, low, high, effort.steps)])
+    return torch.cat([climbed, mix_neighbours(climbed, landscape.heights(climbed) / extent.unit, wanted - len(weights), seed)])
+
+
+def mix_neighbours(points: Tensor, scores: Tensor, count: int, seed: int) -> Tensor:
+    """`count` mixtures of points that lie next to each other by `scores`: a Pareto set is a surface, piece by piece.
+
+    `points`: n x D; `scores`: n x T, one unit a task. Returns count x D.
+    """
+    distances = torch.cdist(scores, scores).fill_diagonal_(torch.inf)
+    nearest = distances.argsort(1)[:, : min(2 * scores.shape[1], len(points) - 1)]
+    generator = torch.Generator().manual_seed(seed)
+    one = torch.arange(max(count, 0)) % len(points)
+    other = nearest[one, torch.randint(nearest.shape[1], one.shape, generator=generator)]
+    share = torch.rand(len(one), 1, generator=generator, dtype=points.dtype)
+    return share * points[one] + (1 - share) * points[other]
 
 
 def survey(landscape: Landscape, pool: Tensor, heights: Tensor, low: float, high: float, steps: int) -> tuple[Tensor, Range]:
