@@ -8,7 +8,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from app.cli.card import card_of
 from app.cli.console import err, out
-from app.cli.merge_inputs import check_unchanged, open_models, transform_of
+from app.cli.merge_inputs import check_unchanged, open_models
 from app.cli.point import ChosenPoint, PointRequest, find_point
 from app.domain.errors import Fault, RefusedError
 from checkpoints.combine import Merge
@@ -18,6 +18,7 @@ from checkpoints.stream import MergedFiles
 from checkpoints.transforms.prepare import prepare_transform
 from checkpoints.transforms.spec import NoTransform, Transform
 from checkpoints.write import write_files, write_merge
+from workers.evaluators.merges import to_transform
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def run_merge(request: MergeRequest) -> ChosenPoint:
     models = open_models(chosen.spec)
     check_unchanged(models, chosen.digests, chosen.since)
     groups = group_tensors(models.sizes, chosen.spec.space.groups)
-    coefficients, transform = spread_coefficients(chosen.coefficients, groups), transform_of(chosen.spec)
+    coefficients, transform = spread_coefficients(chosen.coefficients, groups), to_transform(chosen.spec.transform)
     if request.recipe is not None:
         _write_recipe(request.recipe, models, coefficients, transform)
     if request.out is not None:

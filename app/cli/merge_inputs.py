@@ -10,7 +10,6 @@ from checkpoints.digest import digest_layout
 from checkpoints.errors import MisfitError
 from checkpoints.layout import Layout, open_layout
 from checkpoints.model_set import ModelSet, fit_model_set
-from checkpoints.transforms.spec import Dare, Magnitude, NoTransform, Ties, Transform
 
 _WITHOUT_HEADS = ("AutoModel", "AutoModelForCausalLM")
 
@@ -48,20 +47,6 @@ def check_unchanged(models: ModelSet, digests: Mapping[str, str], since: datetim
 def _written_since(layout: Layout, since: datetime) -> bool:
     # ctime, since copies and archives bring their own mtime
     return any(file.path.stat().st_ctime >= since.timestamp() - 1 for file in layout.files)
-
-
-def transform_of(spec: StudySpec) -> Transform:
-    """The study's transform as the merge knows it."""
-    asked = spec.transform
-    match asked.name:
-        case "none":
-            return NoTransform()
-        case "ties":
-            return Ties(asked.density)
-        case "magnitude":
-            return Magnitude(asked.density)
-        case "dare":
-            return Dare(asked.drop, asked.seed)
 
 
 def _layout(path: str) -> Layout:
