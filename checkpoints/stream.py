@@ -5,22 +5,21 @@ are the base's, and only the bytes of merged tensors differ.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 
-from checkpoints.combine import BLOCK, BlockMerger, Merge
+from checkpoints.ahead import map_ahead
+from checkpoints.combine import Merge
 from checkpoints.digest import digest_layout
-from checkpoints.header import ITEM_BYTES, TensorEntry
 from checkpoints.layout import WeightFile
+from checkpoints.segments import SegmentMerger, cut_segments
 from checkpoints.transforms.spec import NoTransform, Transform
 
-CHUNK = 1 << 16  # bytes; shorter pieces are gathered up to this before they are handed on
-
 # belongs to the identity of a merge: to be raised whenever the same inputs give other bytes
-ARITHMETIC = "float64 sums on blocks of 65536, version 1"
+ARITHMETIC = "float64 sums, version 1"
 
 
 @dataclass(frozen=True)
@@ -40,23 +39,19 @@ class MergedFile:
         return max((entry.end for entry in self.source.header.tensors.values()), default=self.source.header.data_begin)
 
     def read(self, begin: int = 0, end: int | None = None) -> Iterator[memoryview]:
-        """The bytes [begin, end), clipped to the file, in chunks that stay valid. Only tensors in the range are touched.
+        """The bytes [begin, end), clipped to the file, in chunks that stay valid. Only blocks in the range are computed.
 
-        Two reads give the same bytes, however a range is cut. Raises NotFiniteError as BlockMerger.block does.
+        Two reads give the same bytes, however a range is cut. As many threads as torch may use work on the chunks that come
+        next. Raises NotFiniteError as BlockMerger.block does.
         """
-        end = self.size if end is None else min(end, self.size)
-        return _gather(self._pieces(max(begin, 0), end))
-
-    def _pieces(self, begin: int, end: int) -> Iterator[memoryview]:
-        data_begin = self.source.header.data_begin
+        begin, end = max(begin, 0), self.size if end is None else min(end, self.size)
         if begin >= end:
             return
-        if begin < min(end, data_begin):
+        if begin < self.source.header.data_begin:
             yield memoryview(self._header()[begin:end])
-        merger = BlockMerger(self.merge)
-        for entry in self.source.header.tensors.values():
-            if entry.begin < end and begin < entry.end:
-                yield from _tensor_bytes(merger, entry, max(begin, entry.begin), min(end, entry.end))
+        segments = cut_segments(self.source.header.tensors.values(), begin, end)
+        for segment, content in map_ahead(SegmentMerger(self.merge), segments, torch.get_num_threads()):
+            yield content[max(begin - segment.begin, 0) : end - segment.begin]
 
     def _header(self) -> bytes:
         with self.source.path.open("rb") as file:
@@ -89,25 +84,3 @@ class MergedFiles:
         parts = [ARITHMETIC, repr(self.transform), *map(digest_layout, layouts)]
         parts += [f"{tensor} {[value.hex() for value in coefficients.of(tensor)]}" for tensor in models.sizes]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _tensor_bytes(merger: BlockMerger, entry: TensorEntry, begin: int, end: int) -> Iterator[memoryview]:
-    block_bytes = BLOCK * ITEM_BYTES[entry.dtype]
-    for number in range((begin - entry.begin) // block_bytes, -(-(end - entry.begin) // block_bytes)):
-        first = entry.begin + number * block_bytes
-        block = merger.block(entry.name, number).view(torch.uint8).numpy().data
-        yield block[max(begin - first, 0) : end - first]
-
-
-def _gather(pieces: Iterable[memoryview]) -> Iterator[memoryview]:
-    """The same bytes in chunks of at least CHUNK, save the last: models have thousands of tensors of a few bytes."""
-    held: list[memoryview] = []
-    length = 0
-    for piece in pieces:
-        held.append(piece)
-        length += len(piece)
-        if length >= CHUNK:
-            yield held[0] if len(held) == 1 else memoryview(b"".join(held))
-            held, length = [], 0
-    if held:
-        yield memoryview(b"".join(held))
