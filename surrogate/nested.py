@@ -1,11 +1,19 @@
 """Nested merging: items are merged in pairs, level by level, and stay linear combinations of the tuned models throughout."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from surrogate.aims import Aim, goal_of
 from surrogate.errors import InvalidRequestError
+from surrogate.history import FittedSurrogate
+from surrogate.landscape import scored_landscape
+from surrogate.scalarise import Range
+
+# Points an axis: the first grid covers the box, each further one the neighbours of the best point so far.
+GRIDS = (33, 9, 9, 9)
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,24 @@ def merge_items(left: Item, right: Item, coefficients: Tensor) -> Item:
         raise InvalidRequestError(f"two items merge by two coefficients, not {tuple(coefficients.shape)}")
     a, b = coefficients
     return Item(a * left.coefficients + b * right.coefficients, tuple(sorted(left.tasks + right.tasks)))
+
+
+def choose_on_plane(fits: Mapping[str, FittedSurrogate], directions: Mapping[str, bool], aim: Aim, low: float, high: float) -> Tensor:
+    """The two coefficients in [low, high]² that serve `aim` best by the smoothed predicted scores: a grid, then finer ones around its best.
+
+    `fits`: a surrogate of two coefficients a task, in the order of the aim's vectors; `directions`: whether larger is better. Returns 2,
+    to within a ten-thousandth of the box. Raises InvalidRequestError for vectors that are not a number a task.
+    """
+    landscape = scored_landscape(list(fits.values()))
+    signs = torch.tensor([1.0 if directions[task] else -1.0 for task in fits], dtype=torch.float64)
+    goal = goal_of(aim, list(fits), signs, Range(torch.zeros_like(signs), torch.ones_like(signs)))
+    best, reach = torch.full((2,), (low + high) / 2, dtype=torch.float64), (high - low) / 2
+    for size in GRIDS:
+        axis = torch.linspace(-reach, reach, size, dtype=torch.float64)
+        grid = (best + torch.cartesian_prod(axis, axis)).clamp(low, high)
+        best = grid[goal.loss(landscape.heights(grid)).argmin()]
+        reach *= 2 / (size - 1)
+    return best
 
 
 def pair_items(scores: Tensor) -> tuple[tuple[int, ...], ...]:

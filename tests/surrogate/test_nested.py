@@ -7,9 +7,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
+from surrogate.aims import Normalisation, Prefer
+from surrogate.design import initial_design
 from surrogate.errors import InvalidRequestError
-from surrogate.nested import Item, first_items, merge_items, pair_items
+from surrogate.history import History, Scale
+from surrogate.nested import Item, choose_on_plane, first_items, merge_items, pair_items
+from surrogate.quadratic import fit_quadratic
 
 
 def cost(scores: list[float], order: tuple[int, ...]) -> float:
@@ -59,3 +64,24 @@ class TestMergeItems:
         item = Item(torch.zeros(2, dtype=torch.float64), (0,))
         with pytest.raises(InvalidRequestError):
             merge_items(item, item, torch.zeros(3, dtype=torch.float64))
+
+
+class TestChooseOnPlane:
+    def test_equal_weights_find_the_point_that_serves_both_tasks_alike(self) -> None:
+        """Two bowls, peaks at (.8, .2) and (.2, .8): halfway, the box's middle, and nearer to the one that weighs more."""
+        design = initial_design(2, 1, 12, 0, 0.0, 1.0)
+        peaks = {"one": torch.tensor([0.8, 0.2], dtype=torch.float64), "two": torch.tensor([0.2, 0.8], dtype=torch.float64)}
+        fits = {
+            task: fit_quadratic(History(design, (design - peak).square().sum(1), Scale(None, None, maximize=False)))
+            for task, peak in peaks.items()
+        }
+        falls = dict.fromkeys(fits, False)
+        span = Normalisation(torch.zeros(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64))
+
+        def chosen(*weights: float) -> Tensor:
+            return choose_on_plane(fits, falls, Prefer(torch.tensor(weights, dtype=torch.float64), span), 0.0, 1.0)
+
+        torch.testing.assert_close(chosen(1.0, 1.0), torch.full((2,), 0.5, dtype=torch.float64), atol=1e-3, rtol=0.0)
+        nearer = chosen(9.0, 1.0)
+        # on the line between the peaks, where 9 d1² = d2²
+        torch.testing.assert_close(nearer, torch.tensor([0.65, 0.35], dtype=torch.float64), atol=5e-3, rtol=0.0)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
+from torch import Tensor
+
 from app.domain.errors import ConflictError
 from app.domain.front import Front
 from app.domain.study import Study, StudyStatus
@@ -15,6 +17,7 @@ from workers.engine.arrays import Evidence, gather_evidence
 from workers.engine.assembly import assemble_front
 from workers.engine.failures import STUDY_FAULTS, fail_study, forgo_front
 from workers.engine.fits import fit_tasks
+from workers.engine.levels import nested_points, propose_level
 from workers.engine.offers import offer_candidates
 from workers.engine.plan import plan
 from workers.engine.proposals import propose_adaptive, propose_design, propose_report, propose_verification
@@ -73,13 +76,18 @@ def _proposals(workshop: Workshop, study: Study, trials: Sequence[Trial], stage:
         case Stage.ADAPTIVE:
             evidence = _evidence(workshop, study, trials)
             return propose_adaptive(evidence, fit_tasks(evidence), trials)
+        case Stage.LEVEL:
+            return propose_level(_evidence(workshop, study, trials), trials)
         case Stage.VERIFY:
-            evidence = _evidence(workshop, study, trials)
-            return propose_verification(study.spec, points_to_verify(evidence, fit_tasks(evidence)), trials)
+            return propose_verification(study.spec, _to_verify(study, trials, _evidence(workshop, study, trials)), trials)
         case Stage.REPORT:
             return propose_report(study.spec, len(trials[0].proposal.coefficients), trials)
         case _:
             assert_never(stage)
+
+
+def _to_verify(study: Study, trials: Sequence[Trial], evidence: Evidence) -> Tensor:
+    return nested_points(evidence, trials) if study.spec.method.name == "nested" else points_to_verify(evidence, fit_tasks(evidence))
 
 
 def _front(workshop: Workshop, study: Study, trials: Sequence[Trial]) -> Front:

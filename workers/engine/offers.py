@@ -10,26 +10,19 @@ from app.domain.columns import columns
 from app.domain.trial import Trial
 from surrogate.history import Prediction
 from surrogate.solve import solve_front
-from workers.engine.arrays import Evidence
+from workers.engine.arrays import Evidence, stack_coefficients
 from workers.engine.choices import normalisation_of
 from workers.engine.fits import Fits, predict_tasks
+from workers.engine.selection import standing_trials
 
 # two neighbours of a front of two tasks then differ by a quarter of a percent of its extent
 CANDIDATES = 400
 
 
 def offer_candidates(evidence: Evidence, trials: Sequence[Trial], fits: Fits) -> Candidates:
-    """The predicted front, finer than the one that people look at. Pure; deterministic given the spec's seed."""
+    """The predicted front, finer than the one that people look at; of `nested` the trials that stand. Pure; deterministic."""
     spec = evidence.spec
-    found = solve_front(
-        list(fits.values()),
-        low=spec.space.low,
-        high=spec.space.high,
-        dimension=evidence.dimension,
-        points=max(CANDIDATES, spec.front.points),
-        seed=spec.method.seed,
-        solver=spec.front.solver,
-    )
+    found = _found(evidence, trials, fits)
     predictions = list(predict_tasks(fits, found).values())
     scale = normalisation_of(evidence, trials)
     return Candidates(
@@ -43,6 +36,21 @@ def offer_candidates(evidence: Evidence, trials: Sequence[Trial], fits: Fits) ->
         low=_side_by_side(predictions, "low"),
         high=_side_by_side(predictions, "high"),
         smoothed=_side_by_side(predictions, "smoothed"),
+    )
+
+
+def _found(evidence: Evidence, trials: Sequence[Trial], fits: Fits) -> Tensor:
+    spec = evidence.spec
+    if spec.method.name == "nested":
+        return stack_coefficients([trial.proposal.coefficients for trial in standing_trials(spec, trials)], evidence.dimension)
+    return solve_front(
+        list(fits.values()),
+        low=spec.space.low,
+        high=spec.space.high,
+        dimension=evidence.dimension,
+        points=max(CANDIDATES, spec.front.points),
+        seed=spec.method.seed,
+        solver=spec.front.solver,
     )
 
 

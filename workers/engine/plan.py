@@ -6,13 +6,13 @@ from types import MappingProxyType
 from app.domain.errors import Fault, RefusedError
 from app.domain.study import MethodName, Study, StudyStatus
 from app.domain.trial import Trial
-from workers.engine import bayesian_method, map_method
+from workers.engine import bayesian_method, map_method, nested_method
 from workers.engine.stages import Keep, Nothing, Step
 
 Method = Callable[[Study, Sequence[Trial]], Step]
 
 METHODS: Mapping[MethodName, Method] = MappingProxyType(
-    {"map": map_method.next_step, "bayesian": bayesian_method.next_step}
+    {"map": map_method.next_step, "bayesian": bayesian_method.next_step, "nested": nested_method.next_step}
 )
 
 

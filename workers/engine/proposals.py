@@ -6,7 +6,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from app.domain.budget import least_budget
-from app.domain.study import StudySpec
+from app.domain.study import MethodSpec, StudySpec
 from app.domain.task import Split
 from app.domain.trial import Origin, Proposal, Trial, TrialStatus
 from surrogate.acquisition import batch_seed, propose_batch
@@ -23,13 +23,12 @@ from workers.engine.stages import OPEN, searched
 def propose_design(spec: StudySpec, dimension: int, trials: Sequence[Trial] = ()) -> tuple[Proposal, ...]:
     """The design and the references that are not among it, on the search split.
 
-    The design has `method.budget` trials, that of `bayesian` as few as can be fitted. Where a smaller budget was spent (`trials`), what
-    is missing: a longer design begins with the shorter one.
+    The design has `method.budget` trials, that of `bayesian` as few as can be fitted, that of `nested` the corners only. Where a
+    smaller budget was spent (`trials`), what is missing: a longer design begins with the shorter one.
     """
     tuned = len(spec.models.tuned)
     space, method = spec.space, spec.method
-    count = min(method.budget, least_budget(method, dimension)) if method.name == "bayesian" else method.budget
-    design = initial_design(tuned, dimension // tuned, count, method.seed, space.low, space.high)
+    design = initial_design(tuned, dimension // tuned, _design_size(method, dimension), method.seed, space.low, space.high)
     missing = _of_study(spec, "search", "design", design[len(searched(trials)) :])
     compared = [reference.proposal("search") for reference in references(spec, dimension)]
     return without_repeats(missing if trials else [*missing, *compared])
@@ -82,6 +81,16 @@ def merits(spec: StudySpec, named: Sequence[Reference], search: Mapping[Merge, S
         return dict.fromkeys(found, 0.0)
     means = normalise(spec, own, [search[merge] for merge in found]).mean(1)
     return dict(zip(found, means.tolist(), strict=True))
+
+
+def _design_size(method: MethodSpec, dimension: int) -> int:
+    match method.name:
+        case "bayesian":
+            return min(method.budget, least_budget(method, dimension))
+        case "nested":
+            return dimension + 1
+        case _:
+            return method.budget
 
 
 def _unmeasured(proposals: Sequence[Proposal], trials: Sequence[Trial]) -> tuple[Proposal, ...]:

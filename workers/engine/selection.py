@@ -48,10 +48,12 @@ def standing_trials(spec: StudySpec, trials: Sequence[Trial]) -> tuple[Trial, ..
 
 def select_points(evidence: Evidence, fits: Fits, standing: Sequence[Trial]) -> Selection:
     """The final front: the trials that stand, each in place of the candidate nearest to it, and the other candidates that neither a
-    trial nor another candidate beats. At most `front.points`, in order of the first task's predicted score, best first.
+    trial nor another candidate beats; no candidates in `nested`, which searched between no points. At most `front.points`, in order
+    of the first task's predicted score, best first.
     """
     measured = stack_coefficients([trial.proposal.coefficients for trial in standing], evidence.dimension)
-    unbeaten = _unbeaten(evidence, fits, standing, measured)
+    searched = evidence.spec.method.name != "nested"
+    unbeaten = _unbeaten(evidence, fits, standing, measured) if searched else measured[:0]
     others = unbeaten[thin(utilities(fits, unbeaten), evidence.spec.front.points)]
     others = others[~_nearest(utilities(fits, others), utilities(fits, measured))]
     coefficients = torch.cat([measured, others])

@@ -20,6 +20,7 @@ class Stage(StrEnum):
 
     DESIGN = "design"
     ADAPTIVE = "adaptive"
+    LEVEL = "level"
     VERIFY = "verify"
     REPORT = "report"
 

@@ -148,3 +148,18 @@ class TestOverride:
         original = document()
         override(original, ["models.base=x"])
         assert original == document()
+
+
+class TestMethod:
+    def test_one_preference_is_a_set_of_one(self) -> None:
+        spec, faults = parse_manifest(document(method={"name": "nested", "preference": {"one": 2.0, "two": 1.0}}), Path())
+        assert spec is not None and spec.method.preferences == ({"one": 2.0, "two": 1.0},)
+
+    def test_a_preference_and_preferences_exclude_each_other(self) -> None:
+        weights = {"one": 1.0, "two": 1.0}
+        assert "method" in faults_of(document(method={"name": "nested", "preference": weights, "preferences": [weights]}))
+
+    def test_what_bayesian_needs_has_defaults(self) -> None:
+        spec, _ = parse_manifest(document(method={"name": "bayesian", "acquisition": "bins"}), Path())
+        assert spec is not None
+        assert (spec.method.acquisition, spec.method.batch, spec.method.tolerance, spec.method.patience) == ("bins", 4, 1e-3, 3)

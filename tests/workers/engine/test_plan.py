@@ -94,5 +94,5 @@ class TestStatus:
 
 
 def test_a_method_of_another_version_is_refused_by_name(spec):
-    with pytest.raises(RefusedError, match=r"method\.name: this version has no .*nested.*: choose map"):
-        plan(study_of(spec(method=MethodSpec(name="nested"))), [])
+    with pytest.raises(RefusedError, match=r"method\.name: this version has no .*exact.*: choose map"):
+        plan(study_of(spec(method=MethodSpec(name="exact"))), [])
