@@ -120,4 +120,5 @@ def _outputs(task: TaskSpec, trials: Sequence[Trial], scorer: Scorer, read: Read
     stored = [digest for digest in digests if digest is not None]
     if len(stored) < len(digests):
         return None
-    return Outputs(torch.stack([unpack_outputs(read(digest)) for digest in stored]), scorer.score, scorer.smooth)
+    values = torch.stack([unpack_outputs(read(digest)) for digest in stored])
+    return Outputs(values, scorer.score, scorer.smooth, scorer.classes)

@@ -21,6 +21,10 @@ class Evaluation:
 class Scorer(Protocol):
     """A task's metric over the examples of its splits, without the model."""
 
+    @property
+    def classes(self) -> Tensor | None:
+        """The right class of every search example, where the score is plain accuracy of logits; surrogates are much faster then."""
+
     def examples(self, split: Split) -> int: ...
 
     def score(self, outputs: Tensor) -> Tensor:

@@ -24,6 +24,11 @@ class TaskScorer:
     outputs: OutputKind
     targets: Mapping[Split, Tensor]
 
+    @property
+    def classes(self) -> Tensor | None:
+        """See protocol.py."""
+        return self.targets["search"] if self.metric.name == "accuracy" and self.outputs == "logits" else None
+
     def examples(self, split: Split) -> int:
         return len(self.targets[split])
 
