@@ -22,8 +22,10 @@ POLL_SECONDS = 0.5
 PING_SECONDS = 15.0
 _NO_MORE = 204
 _FRONT = "study.front"
+# of one event, as OpenAPI describes streams of them
+_EVENT = {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "event", "data")}}
 _STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "example": "id: 1\nevent: study.submitted\ndata: {}\n\n"}}},
+    200: {"content": {"text/event-stream": {"schema": _EVENT, "example": {"id": "1", "event": "study.submitted", "data": "{}"}}}},
     204: {"description": "The study has ended and every event was told: ask no more."},
 }
 After = Annotated[int | None, Query(ge=0, lt=2**31, description="Instead of `Last-Event-ID`.", examples=[0])]

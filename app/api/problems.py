@@ -164,8 +164,14 @@ def _invalid(error: RequestValidationError) -> ProblemError:
     found: Sequence[Any] = error.errors()
     if any(one["type"] == "json_invalid" for one in found):
         return ProblemError(400, f"the body is not JSON: {found[0]['ctx']['error']}", code="malformed")
-    faults = [Fault(_path(one["loc"]), f"{one['msg'][0].lower()}{one['msg'][1:]}") for one in found]
+    faults = [Fault(_path(one["loc"]), _sentence(one)) for one in found]
     return ProblemError(422, "\n".join(map(str, faults)), faults=faults)
+
+
+def _sentence(found: Any) -> str:
+    if found["type"] == "value_error":
+        return str(found["ctx"]["error"])
+    return f"{found['msg'][0].lower()}{found['msg'][1:]}"
 
 
 def _path(location: Sequence[str | int]) -> str:

@@ -3,7 +3,6 @@
 What no option says is read from the environment (MERGEFRONT_DATABASE, MERGEFRONT_BROKER, ...).
 """
 
-import logging
 import signal
 import socket
 from pathlib import Path
@@ -14,6 +13,7 @@ import typer
 
 from app.config import Settings
 from app.domain.errors import Fault, RefusedError, UnavailableError
+from app.journal import start_journal
 
 Data = Annotated[Path | None, typer.Option(help="Directory of database, blobs and caches.", show_default="var")]
 Broker = Annotated[str | None, typer.Option(metavar="URL", help="Redis or Valkey that carries wake-ups: redis://HOST:6379/0.")]
@@ -105,8 +105,7 @@ def _settings(**given: object) -> Settings:
     except ValidationError as error:
         faults = [Fault(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]
         raise RefusedError(faults) from error
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=settings.log_level.upper())
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    start_journal(settings.log_level)
     return settings
 
 
