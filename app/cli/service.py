@@ -60,7 +60,7 @@ def api(host: Host = None, port: Port = None, data: Data = None, broker: Broker 
     settings = _settings(host=host, port=port, data=data, broker=broker)
     application = create_app(settings, CeleryJobs(_broker_of(settings)))
     uvicorn.run(
-        application, host=settings.host, port=settings.port, log_level=settings.log_level, timeout_graceful_shutdown=_GRACE_SECONDS
+        application, host=settings.host, port=settings.port, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS
     )
 
 
