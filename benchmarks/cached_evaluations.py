@@ -1,0 +1,75 @@
+"""Evaluations kept on disk, by study, merge and split, so that benchmarks can be run again at the cost of their searches alone."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import safetensors.torch
+from torch import Tensor
+
+from app.actions.inputs import digest_inputs
+from app.domain.study import StudySpec
+from app.domain.trial import Proposal
+from app.store.codec import encode
+from workers.evaluators.build import build_evaluator
+from workers.evaluators.evaluator import MergeEvaluator
+from workers.evaluators.protocol import Evaluation, Scorer
+
+
+@dataclass
+class CachedEvaluator:
+    """An `Evaluator` whose evaluations, always of all tasks, are read from `directory` where they were made before."""
+
+    spec: StudySpec
+    directory: Path
+
+    @cached_property
+    def evaluator(self) -> MergeEvaluator:
+        return build_evaluator(self.spec, "cpu")
+
+    @property
+    def scorers(self) -> Mapping[str, Scorer]:
+        return self.evaluator.scorers
+
+    @property
+    def gram(self) -> Tensor:
+        return self.evaluator.gram
+
+    @property
+    def plan(self) -> str:
+        return self.evaluator.plan
+
+    def evaluate(self, proposal: Proposal) -> Evaluation:
+        whole = self._whole(replace(proposal, origin="design", label="", tasks=()))
+        scores = {task: score for task, score in whole.scores.items() if proposal.measures(task)}
+        return Evaluation(scores, {task: outputs for task, outputs in whole.outputs.items() if proposal.measures(task)})
+
+    def _whole(self, proposal: Proposal) -> Evaluation:
+        path = self.directory / f"{hashlib.sha256(encode(proposal).encode()).hexdigest()}.safetensors"
+        if path.is_file():
+            return _read(path)
+        found = self.evaluator.evaluate(proposal)
+        outputs = found.outputs if proposal.split == "search" else {}
+        partial = path.with_suffix(".partial")
+        content = {task: tensor.contiguous() for task, tensor in outputs.items()}
+        safetensors.torch.save_file(content, partial, {"scores": json.dumps(dict(found.scores))})
+        partial.rename(path)
+        return Evaluation(found.scores, outputs)
+
+
+def open_cache(spec: StudySpec, root: Path) -> CachedEvaluator:
+    """The evaluator of a study over `root`/<digest of everything that its scores depend on>."""
+    tasks = "".join(encode(task) for task in spec.tasks)
+    inputs = json.dumps(digest_inputs(spec), sort_keys=True)
+    directory = root / f"{spec.name}-{hashlib.sha256((inputs + tasks + encode(spec.space)).encode()).hexdigest()[:16]}"
+    directory.mkdir(parents=True, exist_ok=True)
+    return CachedEvaluator(spec, directory)
+
+
+def _read(path: Path) -> Evaluation:
+    with safetensors.safe_open(path, "pt") as stored:
+        outputs = {task: stored.get_tensor(task) for task in stored.keys()}  # noqa: SIM118  # no mapping
+        return Evaluation(json.loads(stored.metadata()["scores"]), outputs)

@@ -1,0 +1,164 @@
+"""Fronts on unseen examples against evaluations: ours, and other ways to them.
+
+    python benchmarks/fronts.py STUDY.yaml [--methods a,b] [--budgets 12,20,40] [--seeds 5] [--points 20] [--json OUT]
+
+Every method gets the same number of evaluations on the search split and gives a front of at most --points points, which are then
+scored on the report split. Hypervolume from the worst of base and tuned models less a tenth of their range; IGD, tasks by their range,
+to the best of all fronts of this run; preference regret over 1,000 weights (choosing by what the search believes). Evaluations are
+kept under --cache, so that a second run only searches. Medians over seeds, with half the range between quartiles.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from cached_evaluations import CachedEvaluator, open_cache
+from front_methods import METHODS, Found
+from torch import Tensor
+
+from app.domain.errors import MergefrontError
+from app.domain.study import StudySpec
+from app.manifest.read import load_document, parse_manifest
+from surrogate.errors import SurrogateError
+from surrogate.figures import hypervolume, inverted_generational_distance, preference_regret, preference_weights, reference_point
+from surrogate.pareto import non_dominated
+from workers.engine.arrays import directions, stack_utilities
+from workers.engine.normalised import normalise, own_scores
+from workers.engine.references import references
+
+FIGURES = ("hypervolume", "igd", "preference_regret")
+PREFERENCES, PREFERENCE_SEED = 1000, 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One front: how it came about, and its utilities on the report split, n x T."""
+
+    method: str
+    budget: int
+    seed: int
+    found: Found
+    report: Tensor
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What fronts of a study are measured by. `reference`: T utilities; `own`: each task's own model, by split."""
+
+    spec: StudySpec
+    reference: Tensor
+    own: dict[str, dict[str, float]]
+
+    def regret(self, run: Run) -> float:
+        believed, report = (self._normalised(rows, split) for rows, split in ((run.found.believed, "search"), (run.report, "report")))
+        return preference_regret(believed, report, preference_weights(len(self.spec.tasks), PREFERENCES, PREFERENCE_SEED))
+
+    def _normalised(self, utilities: Tensor, split: str) -> Tensor:
+        names = [task.name for task in self.spec.tasks]
+        rows = [dict(zip(names, row, strict=True)) for row in (utilities * directions(self.spec)).tolist()]
+        return normalise(self.spec, self.own[split], rows)
+
+
+def judge_of(spec: StudySpec, evaluator: CachedEvaluator) -> Judge:
+    unmerged = [one for one in references(spec, evaluator.gram.shape[0]) if not one.is_baseline]
+    own = {}
+    for split in ("search", "report"):
+        alone = {one.name: evaluator.evaluate(one.proposal(split)).scores for one in unmerged if one.family == "individual"}
+        own[split] = dict(own_scores(spec, alone) or {})
+    rows = [evaluator.evaluate(one.proposal("report")).scores for one in unmerged]
+    return Judge(spec, reference_point(stack_utilities(spec, rows)), own)
+
+
+def run_method(spec: StudySpec, evaluator: CachedEvaluator, method: str, budget: int, points: int, seed: int) -> Run | None:
+    """None, and a word why, where the method cannot do with so few evaluations."""
+    started = time.perf_counter()
+    try:
+        found = METHODS[method](spec, evaluator, budget, points, seed)
+    except (SurrogateError, MergefrontError, RuntimeError) as error:
+        print(f"{method} at {budget}, seed {seed}: {error}", flush=True)
+        return None
+    seconds = time.perf_counter() - started
+    print(f"{method} at {budget}, seed {seed}: {seconds:.1f} s", file=sys.stderr, flush=True)
+    report = [evaluator.evaluate(replace(proposal, split="report")).scores for proposal in found.proposals]
+    return Run(method, budget, seed, found, stack_utilities(spec, report), seconds)
+
+
+def records_of(spec: StudySpec, judge: Judge, runs: Sequence[Run]) -> list[dict[str, object]]:
+    every = torch.cat([run.report for run in runs])
+    best = every[non_dominated(every)]
+    extent = (best.amax(0) - best.amin(0)).clamp_min(1e-9)
+    return [
+        {
+            "study": spec.name,
+            "method": run.method,
+            "budget": run.budget,
+            "seed": run.seed,
+            "hypervolume": hypervolume(run.report, judge.reference),
+            "igd": inverted_generational_distance(run.report / extent, best / extent),
+            "preference_regret": judge.regret(run),
+            "evaluations": run.found.evaluations,
+            "points": len(run.report),
+            "seconds": round(run.seconds, 3),
+        }
+        for run in runs
+    ]
+
+
+def table(records: Sequence[dict[str, object]]) -> str:
+    keys = sorted({(str(one["method"]), int(str(one["budget"]))) for one in records}, key=lambda key: (key[1], list(METHODS).index(key[0])))
+    lines = [f"{'budget':>6}  {'method':<20}{'evals':>7}{'points':>7}" + "".join(f"{name:>24}" for name in FIGURES) + f"{'seconds':>9}"]
+    for method, budget in keys:
+        rows = [one for one in records if (one["method"], one["budget"]) == (method, budget)]
+        middle = {name: statistics.median(float(str(one[name])) for one in rows) for name in ("evaluations", "points", "seconds")}
+        cells = "".join(f"{_spread([float(str(one[name])) for one in rows]):>24}" for name in FIGURES)
+        start = f"{budget:>6}  {method:<20}{middle['evaluations']:>7.1f}{middle['points']:>7.0f}"
+        lines.append(f"{start}{cells}{middle['seconds']:>9.1f}")
+    return "\n".join(lines)
+
+
+def _spread(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return f"{values[0]:.4f}"
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return f"{middle:.4f} ± {(high - low) / 2:.4f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--methods", default=",".join(METHODS), help="of " + ", ".join(METHODS))
+    parser.add_argument("--budgets", default="12,20,40")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--points", type=int, default=20)
+    parser.add_argument("--cache", type=Path, default=Path("var/bench"))
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    spec, faults = parse_manifest(load_document(given.study), given.study.parent)
+    if spec is None or faults:
+        parser.error("; ".join(map(str, faults)))
+    methods = given.methods.split(",")
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown:
+        parser.error(f"no method {', '.join(unknown)}: there are {', '.join(METHODS)} (Optuna's only where it is installed)")
+    if "optuna-tpe" not in METHODS:
+        print("Optuna is not installed: its samplers are left out")
+    evaluator = open_cache(spec, given.cache)
+    budgets = [int(budget) for budget in given.budgets.split(",")]
+    wanted = [(method, budget, seed) for budget in budgets for method in methods for seed in range(given.seeds)]
+    tried = [run_method(spec, evaluator, method, budget, given.points, seed) for method, budget, seed in wanted]
+    records = records_of(spec, judge_of(spec, evaluator), [run for run in tried if run is not None])
+    print(f"{spec.name}: medians of {given.seeds} seeds ± half the interquartile range, report split")
+    print(table(records))
+    if given.json:
+        given.json.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
