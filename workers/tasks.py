@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from celery import current_app, shared_task
 
 from app.config import Settings
+from app.journal import start_journal
 
 if TYPE_CHECKING:
     from workers.engine.workshop import Workshop
@@ -36,4 +37,6 @@ def measure_trial(trial_id: str) -> None:
 def _workshop() -> "Workshop":
     from workers.runtime import open_workshop
 
-    return open_workshop(Settings(**current_app.conf[SETTINGS]))
+    settings = Settings(**current_app.conf[SETTINGS])
+    start_journal(settings.log_level)
+    return open_workshop(settings)

@@ -20,6 +20,7 @@ from typing import Literal
 
 from app.domain.errors import NotFoundError, StaleLeaseError, UnavailableError
 from app.domain.trial import Lease
+from app.journal import start_journal
 from app.store.port import Store
 from app.store.sql import open_store
 
@@ -113,7 +114,7 @@ def _listen(words: "queue.SimpleQueue[Word]") -> None:
 
 def main() -> None:
     """Watches the process that started this one."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+    start_journal("info")
     words: queue.SimpleQueue[Word] = queue.SimpleQueue()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: words.put("end"))

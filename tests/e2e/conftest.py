@@ -1,0 +1,55 @@
+"""A service of real processes, and a model set small enough that they have little to do."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.models import write_model_set
+from tests.e2e.serving import Serving
+
+MISSING = [
+    need
+    for need, there in {
+        "redis-server on the path (apt-get install redis-server)": shutil.which("redis-server"),
+        "a PostgreSQL server named in MERGEFRONT_TEST_POSTGRES": os.environ.get("MERGEFRONT_TEST_POSTGRES"),
+    }.items()
+    if not there
+]
+collect_ignore = ["test_production.py"] if MISSING else []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if MISSING:
+        terminalreporter.write_line(f"Not run: the compose file's processes; they need {' and '.join(MISSING)}.")
+
+
+@pytest.fixture(scope="session")
+def model_set(tmp_path_factory) -> Path:
+    """The manifest's path."""
+    return write_model_set(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def mood(model_set):
+    """The file that makes measurements stand still while it exists."""
+    file = model_set.with_name("mood")
+    yield file
+    file.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory):
+    """Makes services, started, with short leases; none of their processes outlives the module."""
+    made = []
+
+    def make(data=None, **settings):
+        folder = data or tmp_path_factory.mktemp("service") / "data"
+        brief = {"MERGEFRONT_LEASE_SECONDS": "10", "MERGEFRONT_SWEEP_SECONDS": "1"}
+        made.append(Serving(folder, brief | settings))
+        return made[-1].start()
+
+    yield make
+    for one in made:
+        one.end()
