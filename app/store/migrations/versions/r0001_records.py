@@ -1,4 +1,4 @@
-"""Studies, trials with their leases, fronts, events."""
+"""Studies, trials with their leases, fronts, events; what a service keeps beside them."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,6 +15,9 @@ def upgrade() -> None:
     op.create_table(
         "studies",
         sa.Column("id", ident, nullable=False),
+        sa.Column("tenant", sa.String(64), nullable=False),
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("revision", sa.Integer, nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("spec", sa.Text, nullable=False),
         sa.Column("digests", sa.Text, nullable=False),
@@ -24,6 +27,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_studies"),
     )
     op.create_index("ix_studies_status", "studies", ["status"])
+    op.create_index("ix_studies_tenant_name", "studies", ["tenant", "name"])
     op.create_table(
         "trials",
         sa.Column("id", ident, nullable=False),
@@ -45,8 +49,9 @@ def upgrade() -> None:
     op.create_table(
         "fronts",
         sa.Column("study_id", ident, nullable=False),
+        sa.Column("revision", sa.Integer, nullable=False),
         sa.Column("front", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("study_id", name="pk_fronts"),
+        sa.PrimaryKeyConstraint("study_id", "revision", name="pk_fronts"),
         sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name="fk_fronts_study_id"),
     )
     op.create_table(
@@ -59,8 +64,50 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("study_id", "number", name="pk_events"),
         sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name="fk_events_study_id"),
     )
+    _create_service_tables(ident)
+
+
+def _create_service_tables(ident: sa.types.TypeEngine[str]) -> None:
+    op.create_table(
+        "records",
+        sa.Column("id", ident, nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("tenant", sa.String(64), nullable=False),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("size", sa.BigInteger, nullable=False),
+        sa.Column("value", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_records"),
+    )
+    op.create_index("ix_records_tenant_kind_digest", "records", ["tenant", "kind", "digest"])
+    op.create_table(
+        "holdings",
+        sa.Column("tenant", sa.String(64), nullable=False),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("size", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "digest", name="pk_holdings"),
+    )
+    op.create_table(
+        "keys",
+        sa.Column("id", ident, nullable=False),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("value", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_keys"),
+        sa.UniqueConstraint("digest", name="uq_keys_digest"),
+    )
+    op.create_table(
+        "requests",
+        sa.Column("tenant", sa.String(64), nullable=False),
+        sa.Column("key", sa.String(255), nullable=False),
+        sa.Column("fingerprint", sa.String(64), nullable=False),
+        sa.Column("begun", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("subject", ident, nullable=False),
+        sa.Column("answered", sa.Boolean, nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "key", name="pk_requests"),
+    )
 
 
 def downgrade() -> None:
+    for table in ("requests", "keys", "holdings", "records"):
+        op.drop_table(table)
     for table in ("events", "fronts", "trials", "studies"):
         op.drop_table(table)
