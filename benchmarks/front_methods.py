@@ -15,6 +15,7 @@ from cached_evaluations import CachedEvaluator
 from torch import Tensor
 
 from app.blobs.memory import MemoryBlobs
+from app.domain.budget import trials_a_plane
 from app.domain.study import AcquisitionName, FrontSpec, MethodSpec, Study, StudySpec, StudyStatus, TransformSpec
 from app.domain.trial import Proposal
 from app.jobs.inline import InlineJobs
@@ -92,14 +93,14 @@ def _advance(workshop: Workshop, study_id: str) -> None:
 
 
 def run_nested(spec: StudySpec, evaluator: CachedEvaluator, budget: int, points: int, seed: int) -> Found:
-    """As many random preferences as leave every pair NESTED_TRIALS trials."""
-    tuned = len(spec.models.tuned)
-    first, later = tuned // 2, tuned - 1 - tuned // 2
-    spare = (budget - tuned - 1) // NESTED_TRIALS - first
-    count = max(1, min(points, spare // later)) if later else points
-    draws = np.random.default_rng(seed).dirichlet(np.ones(tuned), count)
+    """As many random preferences as leave every pair NESTED_TRIALS trials; the budget also pays for what verifies their points."""
+    draws = np.random.default_rng(seed).dirichlet(np.ones(len(spec.models.tuned)), points)
     wishes = tuple(dict(zip(spec.models.tuned, row.tolist(), strict=True)) for row in draws)
-    return run_engine(MethodSpec("nested", preferences=wishes), spec, evaluator, budget, points, seed)
+    for count in range(points, 0, -1):
+        method = MethodSpec("nested", budget=budget - count, preferences=wishes[:count])
+        if trials_a_plane(method, len(spec.models.tuned)) >= NESTED_TRIALS:
+            break
+    return run_engine(method, spec, evaluator, budget - count, points, seed)
 
 
 def from_measured(spec: StudySpec, evaluator: CachedEvaluator, proposals: Sequence[Proposal], points: int) -> Found:

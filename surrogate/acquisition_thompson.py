@@ -16,9 +16,9 @@ Source = Callable[[Tensor, int], Tensor]
 """Points, n x D, and a seed -> one joint draw of a task's utilities, n."""
 
 # Points at which the posterior is drawn: half of them spread over the box, half around the best trials.
-POOL = 384
+POOL = 256
 # Trials whose draws the front's points keep away from.
-KEPT = 48
+KEPT = 32
 NEAR = 0.1
 
 
