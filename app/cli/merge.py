@@ -10,6 +10,7 @@ from app.cli.card import card_of
 from app.cli.console import err, out
 from app.cli.merge_inputs import check_unchanged, open_models
 from app.cli.point import ChosenPoint, PointRequest, find_point
+from app.cli.workspace import STATE
 from app.domain.errors import Fault, RefusedError
 from checkpoints.combine import Merge
 from checkpoints.groups import Coefficients, group_tensors, spread_coefficients
@@ -45,6 +46,7 @@ def run_merge(request: MergeRequest) -> ChosenPoint:
     chosen = find_point(request.source, request.point)
     models = open_models(chosen.spec)
     check_unchanged(models, chosen.digests, chosen.since)
+    _check_out(request, models)
     groups = group_tensors(models.sizes, chosen.spec.space.groups)
     coefficients, transform = spread_coefficients(chosen.coefficients, groups), to_transform(chosen.spec.transform)
     if request.recipe is not None:
@@ -55,6 +57,15 @@ def run_merge(request: MergeRequest) -> ChosenPoint:
         write(request, request.out, chosen, models, coefficients, transform)
     _tell(request, chosen, groups.labels)
     return chosen
+
+
+def _check_out(request: MergeRequest, models: ModelSet) -> None:
+    """Raises RefusedError where replacing what --out holds would take away what the merge is made from, or where the user stands."""
+    layouts = (models.base.layout, *(source.tensors.layout for source in models.sources.values()))
+    kept = (Path.cwd(), request.source, request.source / STATE, *(layout.root for layout in layouts))
+    lost = [place for place in kept if request.out is not None and place.resolve().is_relative_to(request.out.resolve())]
+    if request.force and lost:
+        raise RefusedError([Fault("--out", f"{request.out} holds {lost[0]}, which must not be replaced: name another directory")])
 
 
 def _all_adapters(models: ModelSet) -> bool:

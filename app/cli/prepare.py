@@ -12,6 +12,8 @@ def prepare(manifest: Path, settings: Sequence[str]) -> StudySpec:
     """The checked spec of a manifest file. Raises ManifestError with every fault of its shape, its numbers and its files."""
     from workers.evaluators.check import check_study
 
+    if manifest.is_dir():
+        raise ManifestError([Fault("", f"{manifest}: is a directory; name the manifest, a YAML or JSON file")])
     if not manifest.is_file():
         raise ManifestError([Fault("", f"{manifest}: no such file")])
     spec, faults = parse_manifest(override(load_document(manifest), settings), manifest.resolve().parent)

@@ -1,5 +1,6 @@
 """`mergefront run`: a whole study in this process, continued where it was cut."""
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,7 +14,7 @@ from app.cli.console import err, out, progress_bar
 from app.cli.prepare import prepare
 from app.cli.summary import print_summary
 from app.cli.workspace import Workspace, open_workspace
-from app.domain.errors import MergefrontError
+from app.domain.errors import Fault, MergefrontError, RefusedError
 from app.domain.study import Study, StudySpec, StudyStatus
 from app.domain.trial import Trial, TrialStatus
 from app.jobs.inline import InlineJobs
@@ -39,6 +40,7 @@ class StudyFailedError(MergefrontError):
 def run_study(manifest: Path, directory: Path | None, settings: Sequence[str], device: str, memory: float | None) -> None:
     """Runs or continues the study of a manifest and writes its files. Raises MergefrontError."""
     place = find_device(device)
+    _check_memory(memory)
     spec = prepare(manifest, settings)
     with open_workspace(directory or Path("runs") / spec.name) as workspace:
         study = carry_out(workspace, spec, place, memory)
@@ -46,6 +48,11 @@ def run_study(manifest: Path, directory: Path | None, settings: Sequence[str], d
         write_run(workspace.directory, study, trials, front)
         print_summary(study, front)
         out.print(f"{escape(str(workspace.directory))}: {', '.join(FILES)}")
+
+
+def _check_memory(memory: float | None) -> None:
+    if memory is not None and not 0 <= memory < math.inf:
+        raise RefusedError([Fault("--memory", f"{memory:g} is no number of gigabytes: 0 or more; 0 streams everything")])
 
 
 def carry_out(workspace: Workspace, spec: StudySpec, device: str, memory: float | None) -> Study:

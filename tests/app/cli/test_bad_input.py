@@ -79,6 +79,9 @@ class TestManifest:
     def test_a_manifest_that_is_missing(self, refused, tmp_path):
         assert refused(manifest=tmp_path / "none.yaml") == [f"{tmp_path}/none.yaml: no such file"]
 
+    def test_a_directory_in_place_of_a_manifest(self, refused, tmp_path):
+        assert refused(manifest=tmp_path) == [f"{tmp_path}: is a directory; name the manifest, a YAML or JSON file"]
+
     @pytest.mark.parametrize(
         ("text", "problem"),
         [("name: [", "is not YAML"), ("- a\n- b\n", "a manifest is a mapping"), ("", "a manifest is a mapping"),
@@ -272,4 +275,10 @@ class TestProcess:
     def test_a_device_that_is_not_there(self, study, tmp_path):
         ended = mergefront("run", study, "--device", "abacus", "--out", tmp_path / "out")
         assert ended.code == 2 and "--device" in ended.err
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("memory", ["-1", "nan", "inf"])
+    def test_memory_that_is_none(self, study, tmp_path, memory):
+        ended = mergefront("run", study, "--memory", memory, "--out", tmp_path / "out")
+        assert ended.code == 2 and "--memory: " in ended.err
         assert not (tmp_path / "out").exists()

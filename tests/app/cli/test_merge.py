@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -183,6 +184,16 @@ class TestOut:
         assert first == second
         assert {task["metric"] for task in yaml.safe_load((finished / "front.json").read_text())["tasks"]} == {"accuracy"}
         assert "accuracy" in card
+
+    @pytest.mark.parametrize("place", [".", "set", "run", "run/state"])
+    def test_what_the_merge_is_made_from_is_never_replaced(self, study, finished, tmp_path, monkeypatch, place):
+        shutil.copytree(finished, tmp_path / "run")
+        monkeypatch.chdir(tmp_path)
+        before = sorted(tmp_path.rglob("*"))
+        source = study if place == "set" else tmp_path / "run"
+        ended = mergefront("merge", source, "--at", "0.3,0.7", "--out", place, "--force")
+        assert ended.code == 2 and "must not be replaced" in ended.err
+        assert sorted(tmp_path.rglob("*")) == before
 
 
 class TestRecipe:
