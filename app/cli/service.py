@@ -7,13 +7,15 @@ import signal
 import socket
 from pathlib import Path
 from threading import Event
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.config import Settings
 from app.domain.errors import Fault, RefusedError, UnavailableError
-from app.journal import start_journal
+
+if TYPE_CHECKING:
+    # settings bring pydantic and SQLAlchemy with them, and every command passes through this module
+    from app.config import Settings
 
 Data = Annotated[Path | None, typer.Option(help="Directory of database, blobs and caches.", show_default="var")]
 Broker = Annotated[str | None, typer.Option(metavar="URL", help="Redis or Valkey that carries wake-ups: redis://HOST:6379/0.")]
@@ -96,9 +98,12 @@ def upgrade_database(url: str | None) -> None:
     upgrade(settings.database_url)
 
 
-def _settings(**given: object) -> Settings:
+def _settings(**given: object) -> "Settings":
     """Settings with the options that were given, and a plain log. Raises RefusedError."""
     from pydantic import ValidationError
+
+    from app.config import Settings
+    from app.journal import start_journal
 
     try:
         settings = Settings.model_validate({name: value for name, value in given.items() if value is not None})
@@ -109,13 +114,13 @@ def _settings(**given: object) -> Settings:
     return settings
 
 
-def _broker_of(settings: Settings) -> str:
+def _broker_of(settings: "Settings") -> str:
     if not settings.broker:
         raise RefusedError([Fault("broker", "not named: --broker redis://HOST:6379/0, or `mergefront serve`, which brings its own")])
     return settings.broker
 
 
-def _check_port_free(settings: Settings) -> None:
+def _check_port_free(settings: "Settings") -> None:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
