@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from app.datasets.dataset import Dataset
+from app.datasets.dataset import Array, Arrays, Dataset
 from app.datasets.labels import LabelError, class_numbers, values
 from app.datasets.split import Splits
 from app.domain.errors import Fault
@@ -14,11 +14,28 @@ from app.domain.task import Metric
 
 OutputKind = Literal["logits", "losses", "values"]
 
+_ROWS = 4096
+
 
 def split_faults(splits: Splits, examples: int, where: str) -> list[Fault]:
     """Empty splits, under the key path `where` of the task's `split`."""
     empty = [name for name, rows in (("search", splits.search), ("report", splits.report)) if len(rows) == 0]
     return [Fault(f"{where}.{name}", f"leaves no example of {examples}: raise this share or give more data") for name in empty]
+
+
+def input_value_faults(dataset: Dataset, where: str) -> list[Fault]:
+    """Inputs that hold a NaN or infinity, each with how many, under `where`. Read in blocks: inputs may be larger than memory."""
+    if not isinstance(dataset.inputs, Arrays):
+        return []
+    counts = {name: _count_not_finite(column) for name, column in dataset.inputs.columns.items()}
+    problem = "values that are not finite: mend or leave out those examples"
+    return [Fault(where, f"{name} holds {count} {problem}") for name, count in counts.items() if count]
+
+
+def _count_not_finite(column: Array) -> int:
+    if not np.issubdtype(column.dtype, np.floating):
+        return 0
+    return sum(int((~np.isfinite(column[start : start + _ROWS])).sum()) for start in range(0, len(column), _ROWS))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from app.datasets.check import OutputKind, Scored, split_faults, target_faults
+from app.datasets.check import OutputKind, Scored, input_value_faults, split_faults, target_faults
 from app.datasets.dataset import Dataset
 from app.datasets.labels import class_numbers, values
 from app.datasets.read import read_dataset
@@ -61,6 +61,7 @@ def _read_task(spec: StudySpec, task: TaskSpec, dataset: Dataset, weights: Found
     findings = Findings()
     splits = split_rows(len(dataset), task.split)
     findings.faults += split_faults(splits, len(dataset), _key(task, "split"))
+    findings.faults += input_value_faults(dataset, _key(task, "data"))
     kind = output_kind(task.metric, _is_language_model(spec.architecture))
     findings.faults += _metric_faults(task, kind)
     read_out = findings.attempt(lambda: find_read_out(spec, task, dataset, weights))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from app.datasets.check import Scored, split_faults, target_faults
-from app.datasets.dataset import Arrays, Dataset
+from app.datasets.check import Scored, input_value_faults, split_faults, target_faults
+from app.datasets.dataset import Arrays, Dataset, Texts
 from app.datasets.labels import LabelError, class_numbers, values
 from app.datasets.split import split_rows
 from app.domain.task import METRICS, SplitShares
@@ -26,6 +26,19 @@ class TestSplitFaults:
         faults = split_faults(split_rows(3, SplitShares(0.1, 0.05)), 3, "tasks.a.split")
         assert [fault.where for fault in faults] == ["tasks.a.split.search", "tasks.a.split.report"]
         assert split_faults(split_rows(3, SplitShares(0.5, 0.5)), 3, "tasks.a.split") == []
+
+
+class TestInputValueFaults:
+    def test_names_the_input_and_how_many_values(self):
+        stray = np.zeros((9000, 2), np.float32)
+        stray[[3, 8999], 1] = [np.nan, np.inf]
+        dataset = Dataset(Arrays({"inputs": stray, "mask": np.ones((9000, 2), np.int64)}), None)
+        (fault,) = input_value_faults(dataset, WHERE)
+        assert fault.where == WHERE and fault.problem.startswith("inputs holds 2 values that are not finite")
+
+    def test_texts_and_finite_values_have_none(self):
+        assert input_value_faults(Dataset(Texts(("a", "b")), None), WHERE) == []
+        assert input_value_faults(Dataset(Arrays({"inputs": np.ones((3, 2))}), None), WHERE) == []
 
 
 class TestTargetFaults:
