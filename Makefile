@@ -16,6 +16,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/mergefront demo
 
+serve: setup
+	$(BIN)/mergefront serve
+
 test: lint
 	# one thread each: the models of the tests are so small that threads would wait for each other
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
