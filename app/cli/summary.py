@@ -14,12 +14,13 @@ def print_summary(study: Study, front: Front) -> None:
 
     Of the baselines, those that went on to the report split: the others only chose them, and stand in trials.csv.
     """
-    table = Table(title=f"{escape(study.spec.name)}: scores on the report split (grey: search split only)", title_justify="left")
-    table.add_column("merge")
+    title = f"{escape(study.spec.name)}: scores on the report split (grey: search split); kept: mean share of the tasks' own models"
+    table = Table(title=title, title_justify="left")
+    table.add_column("merge", no_wrap=True)
     table.add_column("point", justify="right")
     for task in front.tasks:
         table.add_column(escape(task), justify="right")
-    table.add_column("normalised mean", justify="right")
+    table.add_column("kept", justify="right")
     kind = None
     for row in summary_rows(study, front):
         if row.kind == "baseline" and not row.report:
