@@ -12,6 +12,7 @@ from checkpoints.groups import Coefficients
 from checkpoints.model_set import ModelSet
 from checkpoints.read import DTYPES
 from checkpoints.task_vectors import BlockTransform
+from checkpoints.weighted_sum import Term, Workspace, write_sum
 
 # Elements; every merge is computed on this grid, whatever range of it is asked for, so that all readers get the same bits.
 # A few float64 buffers of this length stay in a core's own cache. And it is below the 32768 from which torch spreads one operation
@@ -44,13 +45,13 @@ class BlockMerger:
     """Computes blocks of one merge; keeps working memory between them, so one a thread."""
 
     merge: Merge
-    _memory: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+    _workspace: Workspace = field(default_factory=lambda: Workspace(BLOCK), init=False, repr=False)
 
     def block(self, tensor: str, number: int, out: Tensor | None = None) -> Tensor:
         """Elements [number, number + 1) x BLOCK of any tensor of the base, flat, in the base's dtype; in `out` where that is given.
 
-        Equals theta_0 + (c_1 v_1 + c_2 v_2 + ...) evaluated in float64 and rounded once. Coefficients of zero give the base's
-        bits; a single coefficient of 1 those of its tuned checkpoint, where it has the base's dtype.
+        theta_0 + (c_1 v_1 + c_2 v_2 + ...), summed in float64 and rounded once. Coefficients of zero give the base's bits; a
+        single coefficient of 1 those of its tuned checkpoint, where it has the base's dtype.
         Raises NotFiniteError for a NaN or infinity among the values read, or a result beyond the range of the dtype.
         """
         models, start = self.merge.models, number * BLOCK
@@ -63,7 +64,7 @@ class BlockMerger:
         if stored is not None:
             out.copy_(stored)
         else:
-            _round(self._sum(tensor, start, stop, coefficients, base), out)
+            write_sum(base, list(self._terms(tensor, start, stop, coefficients, base)), out, self._workspace)
         if count_stray(out):
             raise self._not_finite(tensor, start, stop)
         return out
@@ -78,45 +79,22 @@ class BlockMerger:
             return source.weights(tensor, start, stop) if source.touches(tensor) else base
         return None
 
-    def _sum(self, tensor: str, start: int, stop: int, coefficients: tuple[float, ...], base: Tensor) -> Tensor:
-        """theta_0 + (c_1 v_1 + c_2 v_2 + ...), float64, in this order."""
-        # differences of 16- and 32-bit weights lie on a grid, so sums often fall half-way between two results: a fused
-        # multiply-add, or theta_0 added any sooner, would round those ties another way than the formula does
-        wide_base = self._buffer("base", base)
-        total = self._space("total", base.numel()).zero_()
-        for coefficient, difference in self._differences(tensor, start, stop, coefficients, wide_base):
-            total.add_(difference.mul_(coefficient))
-        return total.add_(wide_base)
-
-    def _differences(
-        self, tensor: str, start: int, stop: int, coefficients: tuple[float, ...], wide_base: Tensor
-    ) -> Iterator[tuple[float, Tensor]]:
-        """Each coefficient that is not zero, with v_n in memory that the next one overwrites."""
+    def _terms(self, tensor: str, start: int, stop: int, coefficients: tuple[float, ...], base: Tensor) -> Iterator[Term]:
         models, transform = self.merge.models, self.merge.transform
         if transform is not None:
             rows = zip(coefficients, transform.apply(tensor, start, models.deltas(tensor, start, stop)), strict=True)
-            yield from ((coefficient, self._buffer("term", row)) for coefficient, row in rows if coefficient)
+            yield from (Term(coefficient, row, whole=False) for coefficient, row in rows if coefficient)
             return
         for coefficient, source in zip(coefficients, models.sources.values(), strict=True):
             if not coefficient or not source.touches(tensor):
                 continue
             weights = source.weights(tensor, start, stop)
-            if weights is not None:
-                yield coefficient, self._buffer("term", weights).sub_(wide_base)
-            else:
+            if weights is None:
                 delta = torch.empty(stop - start)
-                source.write_delta(tensor, start, stop, wide_base.float(), delta)
-                yield coefficient, self._buffer("term", delta)
-
-    def _buffer(self, name: str, values: Tensor) -> Tensor:
-        """`values` as float64, in the memory kept under `name`."""
-        # torch has no vector instructions from float16 to float64, but from either to float32
-        return self._space(name, values.numel()).copy_(values.float() if values.dtype is torch.float16 else values)
-
-    def _space(self, name: str, length: int) -> Tensor:
-        if name not in self._memory:
-            self._memory[name] = torch.empty(BLOCK, dtype=torch.float64)
-        return self._memory[name][:length]
+                source.write_delta(tensor, start, stop, base.float(), delta)
+                yield Term(coefficient, delta, whole=False)
+            else:
+                yield Term(coefficient, weights, whole=True)
 
     def _not_finite(self, tensor: str, start: int, stop: int) -> NotFiniteError:
         strays = stray_values(self.merge.models, tensor, start, stop)
@@ -125,6 +103,3 @@ class BlockMerger:
         faults = faults or [f"{tensor}: the merged weights exceed the range of {dtype}; smaller coefficients are needed"]
         return NotFiniteError(faults[0], faults)
 
-
-def _round(wide: Tensor, out: Tensor) -> None:
-    out.copy_(wide.float() if out.dtype is torch.float16 else wide)

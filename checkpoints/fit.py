@@ -16,6 +16,8 @@ from checkpoints.read import MappedTensors
 from checkpoints.sources import FullSource
 
 BLOCK = 1 << 20
+SAMPLE = 4096
+MOST_TIES = 8  # tensors that a model may store a second copy of; to look for ties among more would be to guess
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,13 @@ def assign_roles(base: Layout, private: Sequence[str]) -> Roles:
 def fit_full(name: str, tuned: MappedTensors, base: MappedTensors, roles: Roles) -> FullSource:
     """Hold one tuned checkpoint of full weights against its base. Raises MisfitError with every tensor that does not fit."""
     layout = tuned.layout
-    aliases = {tensor: source for tensor in roles.merged if tensor not in layout.tensors if (source := _tied_to(tensor, base, layout))}
+    aliases = _ties([tensor for tensor in roles.merged if tensor not in layout.tensors], base, layout)
     faults = [fault for tensor in (*roles.merged, *roles.kept) for fault in _faults(tensor, name, tuned, base, aliases)]
     if faults:
         raise MisfitError(faults[0], faults)
     extra = [tensor for tensor in layout.tensors if tensor not in base.layout.tensors or tensor in roles.own]
-    return FullSource(tuned, tuple(tensor for tensor in extra if not _tied_to(tensor, tuned, base.layout)), aliases)
+    copies = _ties(extra, tuned, base.layout)
+    return FullSource(tuned, tuple(tensor for tensor in extra if tensor not in copies), aliases)
 
 
 def _faults(tensor: str, name: str, tuned: MappedTensors, base: MappedTensors, aliases: Mapping[str, str]) -> Iterator[str]:
@@ -71,8 +74,14 @@ def _shown(entry: TensorEntry) -> str:
     return f"{entry.dtype} {list(entry.shape)}"
 
 
-def _tied_to(tensor: str, holder: MappedTensors, other: Layout) -> str | None:
-    """The tensor of which `tensor` is a second copy in `holder`, where `other` has it: tied weights, saved twice here and once there."""
+def _ties(tensors: Sequence[str], holder: MappedTensors, other: Layout) -> dict[str, str]:
+    """Which of `tensors` are second copies in `holder`, and of what, where `other` has that: tied weights, saved twice and once."""
+    if len(tensors) > MOST_TIES:
+        return {}
+    return {tensor: original for tensor in tensors if (original := _original(tensor, holder, other))}
+
+
+def _original(tensor: str, holder: MappedTensors, other: Layout) -> str | None:
     entry = holder.layout.entry(tensor)
     if len(entry.shape) < 2:  # embeddings are tied; equal vectors (biases of zeros) are no tie
         return None
@@ -86,7 +95,8 @@ def _tied_to(tensor: str, holder: MappedTensors, other: Layout) -> str | None:
 def same_bytes(left: MappedTensors, left_name: str, right: MappedTensors, right_name: str) -> bool:
     """Whether two tensors of one dtype and shape hold the same bytes."""
     size = left.layout.entry(left_name).elements
-    blocks = ((start, min(size, start + BLOCK)) for start in range(0, size, BLOCK))
+    starts = (0, *range(SAMPLE, size, BLOCK))  # a short look first: it tells most tensors apart
+    blocks = [(start, min(size, stop)) for start, stop in zip(starts, (*starts[1:], size), strict=True)]
     return all(
         torch.equal(left.flat(left_name, *block).view(torch.uint8), right.flat(right_name, *block).view(torch.uint8)) for block in blocks
     )
