@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from botorch.acquisition import AcquisitionFunction, GenericMCObjective, qLogNoisyExpectedImprovement
-from botorch.acquisition.multi_objective import qLogNoisyExpectedHypervolumeImprovement
+from botorch.acquisition.multi_objective import logei, qLogNoisyExpectedHypervolumeImprovement
 from botorch.acquisition.multi_objective.objective import GenericMCMultiOutputObjective
 from botorch.models import ModelListGP
 from botorch.optim import optimize_acqf
@@ -24,6 +24,10 @@ MOST_TASKS = 4
 SAMPLES, RESTARTS, RAW, STEPS = 32, 2, 48, 25
 
 Objective = Callable[[Tensor, Tensor | None], Tensor]
+
+# At its first use BoTorch compiles a kernel in C++: a minute where there is a compiler, a warning where there is none. It has the same
+# in Python, and trials cost more than either.
+logei._load_attempted = True
 
 
 def propose_by_improvement(
