@@ -124,3 +124,13 @@ class TestPreferenceRegret:
         measured, predicted = torch.rand(2, 12, 3, generator=generator, dtype=torch.float64)
         weights = preference_weights(3, 50, 0)
         assert preference_regret(measured, measured, weights) <= preference_regret(predicted, measured, weights)
+
+
+class TestManyTasks:
+    def test_the_approximation_meets_a_box_whose_volume_is_known(self):
+        scores = torch.full((1, 12), 0.9, dtype=torch.float64)
+        assert hypervolume(scores, torch.zeros(12, dtype=torch.float64)) == pytest.approx(0.9**12, rel=0.02)
+
+    def test_the_same_at_every_call(self):
+        scores = torch.rand(60, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        assert hypervolume(scores, torch.zeros(10, dtype=torch.float64)) == hypervolume(scores, torch.zeros(10, dtype=torch.float64))
