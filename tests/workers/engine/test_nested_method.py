@@ -40,6 +40,8 @@ class Bowl:
         peak = 0.6 * (torch.eye(tuned, dtype=torch.float64)[place] + 0.3)
         self.target = (self.slopes @ peak + 0.1**0.5 * columns[:, tuned])[:, None]
 
+    classes = None
+
     def examples(self, split):
         return 32
 
