@@ -3,12 +3,15 @@
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 
+from app.actions.localise import local_spec
 from app.blobs.local import open_blobs
 from app.config import Settings
 from app.domain.study import Study, StudySpec
 from app.jobs.celery_producer import CeleryJobs
 from app.store.sql import open_store
+from app.store.sql_catalog import open_catalog
 from workers.device import find_device
 from workers.engine.workshop import Workshop, keep_latest
 from workers.evaluators.build import build_evaluator
@@ -19,14 +22,16 @@ Localise = Callable[[Study], StudySpec]
 """The spec of a study with every registered id in it replaced by a path on this machine."""
 
 
-def open_workshop(settings: Settings, localise: Localise = lambda study: study.spec) -> Workshop:
+def open_workshop(settings: Settings) -> Workshop:
     """The workshop of this process; no other process and no fork of this one may use it.
 
     Raises RefusedError for a device that is not here, UnavailableError where a place cannot be reached.
     """
+    store, blobs = open_store(settings.database_url), open_blobs(settings.data / "blobs")
+    localise = partial(local_spec, open_catalog(settings.database_url), blobs, settings.data / "local")
     return Workshop(
-        open_store(settings.database_url),
-        open_blobs(settings.data / "blobs"),
+        store,
+        blobs,
         CeleryJobs(settings.broker),
         keep_latest(_builder(settings, localise)),
         owner=f"{socket.gethostname()}-{os.getpid()}",

@@ -37,5 +37,6 @@ class MemoryBlobs(Blobs):
 
     def local(self, digest: str) -> Path:
         path = self._scratch / digest
-        path.write_bytes(self.get(digest))
+        if not path.exists():  # a reader may have it mapped
+            path.write_bytes(self.get(digest))
         return path
