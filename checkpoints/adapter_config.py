@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from checkpoints.errors import LayoutError, MisfitError
+from checkpoints.layout import TANGENT
 
 # fields that change neither shape nor scale of a stored factor
 _HARMLESS = frozenset(
@@ -24,7 +25,10 @@ _PLAIN_STARTS = (None, True, False, "gaussian", "eva", "orthogonal")
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """Ranks and scales of a LoRA adapter, by module name; patterns are matched as PEFT does, at the end of the name."""
+    """Ranks and scales of a LoRA adapter, by module name; patterns are matched as PEFT does, at the end of the name.
+
+    `base`: what the adapter calls the base that it was trained on.
+    """
 
     rank: int
     alpha: float
@@ -32,6 +36,7 @@ class AdapterConfig:
     alpha_pattern: Mapping[str, float]
     rank_stabilised: bool
     fan_in_fan_out: bool
+    base: str = ""
 
     def rank_of(self, module: str) -> int:
         return int(_matched(self.rank_pattern, module, self.rank))
@@ -59,6 +64,7 @@ def read_adapter_config(path: Path) -> AdapterConfig:
         alpha_pattern=document.get("alpha_pattern") or {},
         rank_stabilised=bool(document.get("use_rslora")),
         fan_in_fan_out=bool(document.get("fan_in_fan_out")),
+        base=str(document.get("base_model_name_or_path") or ""),
     )
 
 
@@ -74,7 +80,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 def _faults(document: Mapping[str, Any]) -> Iterator[str]:
     kind = document.get("peft_type")
-    if kind != "LORA":
+    if kind not in ("LORA", TANGENT):
         yield f"peft_type {kind!r} is not supported; only LORA adapters can be merged"
         return
     if document.get("bias", "none") != "none":

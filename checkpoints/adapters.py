@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from checkpoints.adapter_config import AdapterConfig, read_adapter_config
+from checkpoints.adapter_metadata import AdapterMetadata, read_metadata
 from checkpoints.errors import MisfitError, NotFiniteError
 from checkpoints.fit import Roles
 from checkpoints.layout import ADAPTER_CONFIG, Layout
@@ -51,7 +52,7 @@ class AdapterSource:
     """A tuned checkpoint that is an adapter. Names are the base's. A TunedSource.
 
     `factors`: tensors with a low-rank task vector; `saved`: tensors stored whole (modules_to_save), with their names in the
-    file; `own`: likewise, of this task alone; `names`: what the adapter itself calls the base's tensors.
+    file; `own`: likewise, of this task alone; `names`: what the adapter itself calls the base's tensors; `metadata`: of our own training.
     """
 
     tensors: MappedTensors
@@ -59,6 +60,7 @@ class AdapterSource:
     saved: Mapping[str, str]
     own: Mapping[str, str]
     names: Mapping[str, str]
+    metadata: AdapterMetadata | None = None
 
     @property
     def private(self) -> tuple[str, ...]:
@@ -120,7 +122,8 @@ class _Reader:
         known = {tensor: rename(tensor) for tensor in whole if rename(tensor) in self.base.tensors}
         saved, own = self._sort_whole({known.get(tensor, tensor): key for tensor, key in whole.items()})
         names = {rename(tensor): tensor for tensor in (*(f"{module}.weight" for module in pairs), *whole)}
-        return AdapterSource(self.tensors, {tensor: factor for tensor, factor in factors.items() if factor}, saved, own, names)
+        found = {tensor: factor for tensor, factor in factors.items() if factor}
+        return AdapterSource(self.tensors, found, saved, own, names, read_metadata(self.tensors.layout))
 
     def _fault(self, text: str) -> None:
         self.faults.append(f"{self.name}: {text}")

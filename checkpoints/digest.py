@@ -15,7 +15,7 @@ def digest_layout(layout: Layout) -> str:
     """
     paths = [file.path for file in layout.files]
     paths += [layout.index] if layout.index else []
-    paths += [layout.root / ADAPTER_CONFIG] if layout.kind == "lora" else []
+    paths += [layout.root / ADAPTER_CONFIG] if layout.kind != "full" else []
     lines = "".join(f"{digest_file(path)}  {path.name}\n" for path in paths)
     return hashlib.sha256(lines.encode()).hexdigest()
 

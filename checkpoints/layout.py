@@ -9,12 +9,13 @@ from typing import Literal
 from checkpoints.errors import LayoutError
 from checkpoints.header import Header, TensorEntry, read_header
 
-Kind = Literal["full", "lora"]
+Kind = Literal["full", "lora", "tangent"]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
+TANGENT = "MERGEFRONT_TANGENT"  # the peft_type of adapters of a linearised network, which PEFT must not load as LoRA
 
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 _SIDE_SUFFIXES = frozenset({".json", ".txt", ".model", ".jinja", ".py", ".tiktoken", ".bpe", ".spm"})
@@ -45,8 +46,9 @@ class Placement:
 class Layout:
     """A checkpoint on disk, all headers checked.
 
-    `kind`: full weights, or a PEFT adapter. `root`: the directory of the files. `tensors`: over all files, in file order.
-    `index`: the shard index where there is one. `side_files`: config, tokenizer and the like, relative to `root`.
+    `kind`: full weights, a PEFT adapter, or an adapter of a linearised network. `root`: the directory of the files.
+    `tensors`: over all files, in file order. `index`: the shard index where there is one.
+    `side_files`: config, tokenizer and the like, relative to `root`.
     """
 
     kind: Kind
@@ -77,7 +79,7 @@ def open_layout(path: Path) -> Layout:
 def _open_directory(root: Path) -> Layout:
     side_files = tuple(_side_files(root))
     if (root / ADAPTER_CONFIG).is_file() and (root / ADAPTER).is_file():
-        return _single("lora", root / ADAPTER, side_files)
+        return _single(_adapter_kind(root / ADAPTER_CONFIG), root / ADAPTER, side_files)
     if (root / SINGLE).is_file():
         return _single("full", root / SINGLE, side_files)
     if (root / INDEX).is_file():
@@ -86,6 +88,14 @@ def _open_directory(root: Path) -> Layout:
     if len(weights) == 1 and weights[0].name != ADAPTER:
         return _single("full", weights[0], side_files)
     raise LayoutError(_no_weights(root, weights))
+
+
+def _adapter_kind(config: Path) -> Kind:
+    try:
+        document = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise LayoutError(f"{config}: cannot be read as JSON: {error}") from error
+    return "tangent" if isinstance(document, dict) and document.get("peft_type") == TANGENT else "lora"
 
 
 def _no_weights(root: Path, weights: Sequence[Path]) -> str:

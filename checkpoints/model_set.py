@@ -7,10 +7,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from checkpoints.adapters import open_adapter
+from checkpoints.adapter_metadata import digest_base
+from checkpoints.adapters import AdapterSource, open_adapter
 from checkpoints.errors import MisfitError
 from checkpoints.fit import Roles, assign_roles, fit_full
 from checkpoints.layout import Layout
+from checkpoints.linearised import start_faults
 from checkpoints.read import MappedTensors
 from checkpoints.sources import TunedSource
 from checkpoints.twins import find_twins
@@ -62,7 +64,8 @@ def fit_model_set(base: Layout, tuned: Mapping[str, Layout], private: Sequence[s
     `private`: regular expressions for tensors of the base that are not merged (heads, counters): the base's stay, each tuned
     checkpoint's belong to it alone. Tensors that the base lacks are private without being named.
     Raises MisfitError with every misfit of every checkpoint: missing tensors, shapes, dtypes, differing integer tensors, fewer
-    than two tuned checkpoints, one whose task vector is zero, two with the same task vector.
+    than two tuned checkpoints, one whose task vector is zero, two with the same task vector, adapters of another base, linearised
+    adapters of different starts A0.
     """
     if base.kind != "full":
         raise MisfitError(f"{base.root}: the base is an adapter; give the weights that it was trained on")
@@ -86,13 +89,25 @@ def _open_sources(base: MappedTensors, tuned: Mapping[str, Layout], roles: Roles
             sources[name] = _open_source(name, layout, base, roles)
         except MisfitError as error:
             faults.extend(error.faults)
+    faults.extend(_adapter_faults(base.layout, sources))
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise MisfitError(faults[0] + more, faults)
     return sources
 
 
+def _adapter_faults(base: Layout, sources: Mapping[str, TunedSource]) -> list[str]:
+    metadata = {name: source.metadata for name, source in sources.items() if isinstance(source, AdapterSource) and source.metadata}
+    strange = [name for name, one in metadata.items() if one.base != digest_base(base)]
+    if strange:
+        return [f"{', '.join(strange)}: trained on another base than {base.root}; its product means nothing here"]
+    tangent = [name for name, one in metadata.items() if one.kind == "tangent"]
+    if tangent and len(sources) > len(metadata):
+        return [f"{', '.join(tangent)}: linearised through the whole network; all tuned checkpoints of such a set must be"]
+    return start_faults(metadata)
+
+
 def _open_source(name: str, layout: Layout, base: MappedTensors, roles: Roles) -> TunedSource:
-    if layout.kind == "lora":
+    if layout.kind != "full":
         return open_adapter(name, layout, base.layout, roles)
     return fit_full(name, MappedTensors(layout), base, roles)

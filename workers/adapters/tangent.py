@@ -1,0 +1,136 @@
+"""A network linearised in the B of its adapters, through all of its layers: f(x; phi0) + J_B(x) B at phi0 = (A0, B = 0)."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from app.domain.errors import Fault, RefusedError
+from checkpoints.linearised import read_linearised
+from workers.adapters.factors import Factor, adaptable, apply_factor
+
+_FUSED = ("flash", "flex")
+
+
+class TangentModel(nn.Module):
+    """A network and its factors; `forward` takes what the network takes and gives what it gives, linearised.
+
+    `network`: holds the base's weights and stays as it is; used in its own mode, so put it into `eval`. `factors`: by layer name.
+    The factors B are parameters, A0 are buffers. Raises RefusedError for a network whose attention is forced into a fused kernel, which has
+    no forward derivative: load it with attn_implementation "eager" or "sdpa".
+    """
+
+    def __init__(self, network: nn.Module, factors: Mapping[str, Factor]) -> None:
+        super().__init__()
+        _check_attention(network)
+        self.network = network
+        self.layers = tuple(factors)
+        self.scales = tuple(factor.scale for factor in factors.values())
+        self.b = nn.ParameterList([nn.Parameter(factor.b) for factor in factors.values()])
+        for number, factor in enumerate(factors.values()):
+            self.register_buffer(f"a{number}", factor.a)
+
+    @property
+    def factors(self) -> dict[str, Factor]:
+        """As they stand, by layer name."""
+        start = (self.get_buffer(f"a{number}") for number in range(len(self.layers)))
+        return {layer: Factor(a, b, s) for layer, a, b, s in zip(self.layers, start, self.b, self.scales, strict=True)}
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        return self.run(lambda: self.network(*inputs, **named))
+
+    def run(self, call: Callable[[], Any]) -> Any:
+        """The linearised value of whatever `call` computes through the network."""
+        value, slope = push_forward(self.network, self.factors, call)
+        leaves, form = tree_flatten(value)
+        return tree_unflatten([leaf + change for leaf, change in zip(leaves, tree_flatten(slope)[0], strict=True)], form)
+
+
+def load_tangent(network: nn.Module, directory: Path) -> TangentModel:
+    """The model of a tangent adapter on disk: `network` with the base's weights, linearised, its own head's parameters set.
+
+    Raises CheckpointError for a directory that holds no such adapter, RefusedError for one that does not fit the network.
+    """
+    adapter = read_linearised(directory)
+    if adapter.metadata.kind != "tangent":
+        raise RefusedError([Fault(str(directory), f"holds a {adapter.metadata.kind} adapter: load it with peft")])
+    lost = [name for name in adapter.a if name not in adaptable(network)]
+    if lost:
+        raise RefusedError([Fault(str(directory), f"adapts layers that the network does not have: {', '.join(lost)}")])
+    network.load_state_dict(dict(adapter.private), strict=False)
+    like = next(network.parameters())
+    factors = {name: Factor(adapter.a[name].to(like), adapter.b[name].to(like), adapter.scale) for name in adapter.a}
+    return TangentModel(network, factors)
+
+
+def push_forward(network: nn.Module, factors: Mapping[str, Factor], call: Callable[[], Any]) -> tuple[Any, Any]:
+    """f at (A0, 0) and J_B B, both in the form that `call` gives: a tensor, or a tree of tensors.
+
+    `call` computes with the network; gradients flow into the factors' B. Raises RefusedError where a layer has no forward derivative.
+    """
+    form: list[Any] = []
+
+    def outputs(changes: dict[str, Tensor]) -> list[Tensor]:
+        with _adapted(network, {layer: replace(factor, b=changes[layer]) for layer, factor in factors.items()}):
+            leaves, spec = tree_flatten(call())
+        form[:] = [spec]
+        return leaves
+
+    directions = {layer: factor.b for layer, factor in factors.items()}
+    zeros = {layer: torch.zeros_like(b) for layer, b in directions.items()}
+    with _differentiable_attention():
+        try:
+            values, slopes = torch.func.jvp(outputs, (zeros,), (directions,))
+        except (NotImplementedError, RuntimeError) as error:
+            refusal = _refusal(error)
+            if refusal is None:
+                raise
+            raise refusal from error
+    return tree_unflatten(values, form[0]), tree_unflatten(slopes, form[0])
+
+
+@contextmanager
+def _adapted(network: nn.Module, factors: Mapping[str, Factor]) -> Iterator[None]:
+    """Within, every layer of `factors` adds s B A x to what it gives."""
+
+    def hook(factor: Factor) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
+        return lambda module, args, output: output + apply_factor(module, args[0], factor)
+
+    with ExitStack() as stack:
+        for layer, factor in factors.items():
+            handle = network.get_submodule(layer).register_forward_hook(hook(factor))
+            stack.callback(handle.remove)
+        yield
+
+
+@contextmanager
+def _differentiable_attention() -> Iterator[None]:
+    """Fused attention has no forward derivative; the same sum in plain operations has one."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _check_attention(network: Any) -> None:
+    forced = str(getattr(getattr(network, "config", None), "_attn_implementation", None) or "")
+    if any(word in forced for word in _FUSED):
+        problem = f"attention is forced into {forced!r}, which has no forward derivative"
+        raise RefusedError([Fault("architecture", f"{problem}: load the network with attn_implementation 'eager' or 'sdpa'")])
+
+
+def _refusal(error: Exception) -> RefusedError | None:
+    text = str(error)
+    if "forward AD" not in text and "forward-mode" not in text:
+        return None
+    problem = "a layer has no forward derivative, which linearising through the whole network takes; fused attention is one such"
+    return RefusedError([Fault("architecture", f"{problem}: {text.splitlines()[0]}")])
