@@ -8,6 +8,7 @@ import typer
 
 from app.cli import service
 from app.cli.edge import exit_code_of
+from app.cli.keys import keys
 
 Study = Annotated[Path, typer.Argument(help="The study manifest, YAML or JSON.", show_default=False)]
 Device = Annotated[str, typer.Option(help="Where merges are evaluated: cpu, cuda, cuda:1, or auto.")]
@@ -24,6 +25,7 @@ for command in (service.serve, service.api, service.worker, service.sweeper):
     app.command()(command)
 db = typer.Typer(help="The database of the service.", no_args_is_help=True)
 app.add_typer(db, name="db")
+app.add_typer(keys, name="key")
 
 
 @app.command()

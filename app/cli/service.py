@@ -37,7 +37,7 @@ def serve(
     from workers.broker import await_broker, broker_command, broker_url
     from workers.supervisor import Part, Supervisor, hold, service_parts
 
-    settings = _settings(host=host, port=port, data=data, workers=workers, broker=broker)
+    settings = settings_of(host=host, port=port, data=data, workers=workers, broker=broker)
     with hold(settings.data) as lock:
         _check_port_free(settings)
         own = None
@@ -59,7 +59,7 @@ def api(host: Host = None, port: Port = None, data: Data = None, broker: Broker 
     from app.jobs.celery_producer import CeleryJobs
     from app.main import create_app
 
-    settings = _settings(host=host, port=port, data=data, broker=broker)
+    settings = settings_of(host=host, port=port, data=data, broker=broker)
     application = create_app(settings, CeleryJobs(_broker_of(settings)))
     uvicorn.run(
         application, host=settings.host, port=settings.port, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS
@@ -74,7 +74,7 @@ def worker(
     """One worker: measures trials and takes studies further."""
     from workers.main import run_worker
 
-    settings = _settings(data=data, broker=broker)
+    settings = settings_of(data=data, broker=broker)
     _broker_of(settings)
     raise typer.Exit(run_worker(settings, name))
 
@@ -83,7 +83,7 @@ def sweeper(data: Data = None, broker: Broker = None) -> None:
     """The process that wakes what was lost with a worker or a broker; one is enough, more do no harm."""
     from workers.sweeper import run_sweeper
 
-    settings = _settings(data=data, broker=broker)
+    settings = settings_of(data=data, broker=broker)
     _broker_of(settings)
     run_sweeper(settings, _until_told())
 
@@ -92,13 +92,13 @@ def upgrade_database(url: str | None) -> None:
     """Brings the tables at `url`, by default the service's own, to this release's schema."""
     from app.store.schema import upgrade
 
-    settings = _settings(database=url)
+    settings = settings_of(database=url)
     if not settings.database:
         settings.data.mkdir(parents=True, exist_ok=True)
     upgrade(settings.database_url)
 
 
-def _settings(**given: object) -> "Settings":
+def settings_of(**given: object) -> "Settings":
     """Settings with the options that were given, and a plain log. Raises RefusedError."""
     from pydantic import ValidationError
 

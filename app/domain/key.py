@@ -23,13 +23,14 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class Key:
-    """A key as it is kept: `digest` is the sha256 of the secret, which nobody keeps."""
+    """A key as it is kept: `digest` is the sha256 of the secret, which nobody keeps. `name`: what people know it by."""
 
     id: str
     tenant: str
     scope: Scope
     digest: str
     created: datetime
+    name: str = ""
 
 
 def new_secret() -> str:
