@@ -5,9 +5,9 @@ are the base's, and only the bytes of merged tensors differ.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 
@@ -15,8 +15,11 @@ from checkpoints.ahead import map_ahead
 from checkpoints.combine import Merge
 from checkpoints.digest import digest_layout
 from checkpoints.layout import WeightFile
-from checkpoints.segments import SegmentMerger, cut_segments
+from checkpoints.segments import Segment, SegmentMerger, cut_segments
 from checkpoints.transforms.spec import NoTransform, Transform
+
+Step = Callable[[], memoryview]
+"""Gives the next bytes of a file."""
 
 # belongs to the identity of a merge: to be raised whenever the same inputs give other bytes
 ARITHMETIC = "float64 sums, version 1"
@@ -44,18 +47,31 @@ class MergedFile:
         Two reads give the same bytes, however a range is cut. As many threads as torch may use work on the chunks that come
         next. Raises NotFiniteError as BlockMerger.block does.
         """
+        for _, chunk in map_ahead(_take, self.steps(begin, end), torch.get_num_threads()):
+            yield chunk
+
+    def steps(self, begin: int = 0, end: int | None = None) -> Iterator[Step]:
+        """The same chunks, each as a step that computes it when it is called, on any thread: for readers that deal out the work."""
         begin, end = max(begin, 0), self.size if end is None else min(end, self.size)
         if begin >= end:
             return
         if begin < self.source.header.data_begin:
-            yield memoryview(self._header()[begin:end])
-        segments = cut_segments(self.source.header.tensors.values(), begin, end)
-        for segment, content in map_ahead(SegmentMerger(self.merge), segments, torch.get_num_threads()):
-            yield content[max(begin - segment.begin, 0) : end - segment.begin]
+            yield partial(self._header, begin, end)
+        merger = SegmentMerger(self.merge)
+        for segment in cut_segments(self.source.header.tensors.values(), begin, end):
+            yield partial(_compute, merger, segment, begin, end)
 
-    def _header(self) -> bytes:
+    def _header(self, begin: int, end: int) -> memoryview:
         with self.source.path.open("rb") as file:
-            return file.read(self.source.header.data_begin)
+            return memoryview(file.read(self.source.header.data_begin)[begin:end])
+
+
+def _take(step: Step) -> memoryview:
+    return step()
+
+
+def _compute(merger: SegmentMerger, segment: Segment, begin: int, end: int) -> memoryview:
+    return merger(segment)[max(begin - segment.begin, 0) : end - segment.begin]
 
 
 @dataclass(frozen=True)

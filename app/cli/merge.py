@@ -6,12 +6,14 @@ from pathlib import Path
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from app.cli.card import card_of
+from app.actions.card import card_of
+from app.actions.weights import check_unchanged
 from app.cli.console import err, out
-from app.cli.merge_inputs import check_unchanged, open_models
-from app.cli.point import ChosenPoint, PointRequest, find_point
+from app.cli.merge_inputs import open_models
+from app.cli.point import PointRequest, find_point
 from app.cli.workspace import STATE
 from app.domain.errors import Fault, RefusedError
+from app.domain.merge import ChosenPoint
 from checkpoints.combine import Merge
 from checkpoints.groups import Coefficients, group_tensors, spread_coefficients
 from checkpoints.model_set import ModelSet

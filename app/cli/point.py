@@ -1,15 +1,15 @@
 """Which merge is meant: the ways of naming one on the command line, and what they come to."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.cli.preferences import parse_constraint, parse_vector, parse_weights
 from app.cli.workspace import Workspace, read_workspace
 from app.domain.candidates import Balance, Best, Weights, Wish
 from app.domain.errors import ConflictError, Fault, NotFoundError, RefusedError
-from app.domain.front import Front, FrontPoint, Predicted
+from app.domain.front import Front, FrontPoint
+from app.domain.merge import ChosenPoint, told_scores
 from app.domain.study import Study, StudySpec
 from app.domain.trial import TrialStatus
 from app.manifest.read import load_document, parse_manifest
@@ -31,23 +31,6 @@ class PointRequest:
             raise RefusedError([Fault(given[1], f"names another merge than {given[0]}: give one of them")])
         if self.require and given and given[0] in ("--at", "--point"):
             raise RefusedError([Fault("--require", f"bounds choose a merge, {given[0]} names one: give one of them")])
-
-
-@dataclass(frozen=True)
-class ChosenPoint:
-    """A merge to be written. `predicted`, `search`, `report`: scores by task, where known; `intervals`: 95 %, of what is predicted;
-    `how`: in words. `digests`: of the inputs, taken at `since`, where there was a study.
-    """
-
-    spec: StudySpec
-    coefficients: tuple[float, ...]
-    how: str
-    digests: Mapping[str, str] = field(default_factory=dict)
-    since: datetime | None = None
-    predicted: Mapping[str, float] = field(default_factory=dict)
-    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    search: Mapping[str, float] = field(default_factory=dict)
-    report: Mapping[str, float] = field(default_factory=dict)
 
 
 def find_point(source: Path, request: PointRequest) -> ChosenPoint:
@@ -96,15 +79,10 @@ def _of_front(study: Study, front: Front, number: int) -> ChosenPoint:
         raise RefusedError([Fault("--point", f"no point {number}: the front has 0 to {len(front.points) - 1}")])
     point: FrontPoint = front.points[number]
     how = f"point {number} of the front"
-    predicted, intervals = _told_scores(point.predicted)
+    predicted, intervals = told_scores(point.predicted)
     return ChosenPoint(
         study.spec, point.coefficients, how, study.digests, study.created, predicted, intervals, point.search, point.report
     )
-
-
-def _told_scores(predicted: Mapping[str, Predicted]) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    scores = {task: found.score for task, found in predicted.items()}
-    return scores, {task: (found.low, found.high) for task, found in predicted.items()}
 
 
 def _chosen(workspace: Workspace, study: Study, request: PointRequest) -> ChosenPoint:
@@ -125,7 +103,7 @@ def _chosen(workspace: Workspace, study: Study, request: PointRequest) -> Chosen
         wish = Best(_known_task(request.maximize, tasks))
     workshop = Workshop(workspace.store, workspace.blobs, InlineJobs(), lambda study: build_evaluator(study.spec, "cpu"), owner="merge")
     choice = choose_merge(workshop, study.id, wish, constraints)
-    return ChosenPoint(study.spec, choice.coefficients, _told(request), study.digests, study.created, *_told_scores(choice.predicted))
+    return ChosenPoint(study.spec, choice.coefficients, _told(request), study.digests, study.created, *told_scores(choice.predicted))
 
 
 def _known_task(task: str, tasks: Sequence[str]) -> str:

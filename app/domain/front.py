@@ -65,6 +65,7 @@ class Front:
     """The result of a study; never changes once written. `columns`: the names of the D coefficients (`mnist`, or `mnist:block.0`).
 
     `candidates`: the digest of the stored app.domain.candidates.Candidates; empty where there are none.
+    `pairing`: that of the stored checkpoints.pairing.Pairing of its model set, likewise.
     """
 
     study_id: str
@@ -79,3 +80,4 @@ class Front:
     evaluations: Mapping[str, int] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     candidates: str = ""
+    pairing: str = ""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 class Scope(StrEnum):
@@ -57,6 +58,19 @@ class Dare:
 
 
 Transform = NoTransform | Magnitude | Ties | Dare
+
+
+def name_transform(name: Literal["none", "ties", "magnitude", "dare"], density: float, drop: float, seed: int) -> Transform:
+    """The transform of that name; of the numbers it takes those that mean something to it. Raises ValueError."""
+    match name:
+        case "none":
+            return NoTransform()
+        case "ties":
+            return Ties(density)
+        case "magnitude":
+            return Magnitude(density)
+        case "dare":
+            return Dare(drop, seed)
 
 
 def _check_density(density: float) -> None:

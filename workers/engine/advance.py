@@ -93,9 +93,10 @@ def _to_verify(study: Study, trials: Sequence[Trial], evidence: Evidence) -> Ten
 def _front(workshop: Workshop, study: Study, trials: Sequence[Trial]) -> Front:
     evidence = _evidence(workshop, study, trials)
     fits = fit_tasks(evidence)
-    # the bytes first: a front must never name candidates that are not there
+    # the bytes first: a front must never name what is not there
     candidates = workshop.blobs.put(encode(offer_candidates(evidence, trials, fits)).encode())
-    return replace(assemble_front(study.id, trials, evidence, fits), candidates=candidates)
+    pairing = workshop.blobs.put(encode(workshop.evaluator_of(study).pairing).encode())
+    return replace(assemble_front(study.id, trials, evidence, fits), candidates=candidates, pairing=pairing)
 
 
 def _evidence(workshop: Workshop, study: Study, trials: Sequence[Trial]) -> Evidence:

@@ -12,6 +12,7 @@ from app.domain.errors import MeasurementError
 from app.domain.study import TransformSpec
 from app.domain.task import Split
 from app.domain.trial import Proposal
+from checkpoints.pairing import Pairing, pairing_of
 from workers.evaluators.merges import Merges
 from workers.evaluators.module_binding import Binding, bind_module
 from workers.evaluators.network import Network
@@ -37,6 +38,10 @@ class MergeEvaluator:
     @property
     def plan(self) -> str:
         return str(self.merges.of(self.merges.usual).plan)
+
+    @property
+    def pairing(self) -> Pairing:
+        return pairing_of(self.merges.models)
 
     def evaluate(self, proposal: Proposal) -> Evaluation:
         """See protocol.py. A trial is the assembly of the weights and the passes over the data; no weight is copied, none allocated."""

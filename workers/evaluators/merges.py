@@ -9,7 +9,7 @@ from checkpoints.flat import FlatMerge, prepare_flat_merge
 from checkpoints.groups import Groups
 from checkpoints.model_set import ModelSet
 from checkpoints.transforms.prepare import prepare_transform
-from checkpoints.transforms.spec import Dare, Magnitude, NoTransform, Ties, Transform
+from checkpoints.transforms.spec import Transform, name_transform
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,4 @@ class Merges:
 
 def to_transform(spec: TransformSpec) -> Transform:
     """The transform that a spec names."""
-    match spec.name:
-        case "none":
-            return NoTransform()
-        case "ties":
-            return Ties(spec.density)
-        case "magnitude":
-            return Magnitude(spec.density)
-        case "dare":
-            return Dare(spec.drop, spec.seed)
+    return name_transform(spec.name, spec.density, spec.drop, spec.seed)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from app.domain.task import Split
 from app.domain.trial import Proposal
+from checkpoints.pairing import Pairing
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Evaluator(Protocol):
     @property
     def gram(self) -> Tensor:
         """Inner products of the D (grouped) task vectors, D x D, float64."""
+
+    @property
+    def pairing(self) -> Pairing:
+        """How the tuned checkpoints were held against the base: what a merge is made with again, where there is no network."""
 
     @property
     def plan(self) -> str:

@@ -18,6 +18,7 @@ from app.domain.task import SplitShares, TaskSpec
 from app.domain.trial import Proposal, Trial, TrialStatus
 from app.jobs.inline import InlineJobs
 from app.store.memory import MemoryStore
+from checkpoints.pairing import Pairing
 from workers.engine.advance import advance
 from workers.engine.measure import measure
 from workers.engine.sweep import sweep
@@ -110,6 +111,7 @@ class AnalyticEvaluator:
     fault: Callable[[Proposal], None] = lambda proposal: None
     asked: Counter[Proposal] = field(default_factory=Counter)
     plan: str = "analytic"
+    pairing: Pairing = Pairing()
 
     def __post_init__(self) -> None:
         rest = (0.1,) * (len(self.spec.models.tuned) * self.groups - 2)

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from app.cli.point import ChosenPoint
+from app.domain.merge import ChosenPoint
 from checkpoints.groups import Coefficients
 from checkpoints.model_card import CardFacts, Ingredient, TaskScores, write_card
 from checkpoints.model_set import ModelSet
