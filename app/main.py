@@ -4,11 +4,14 @@ from fastapi import APIRouter, FastAPI
 
 from app.api.auth import KeyRing
 from app.api.choose import router as choose
+from app.api.computing import Computing
 from app.api.docs import install_schema
 from app.api.docs import router as docs
 from app.api.events import router as events
 from app.api.fronts import router as fronts
 from app.api.health import router as health
+from app.api.hub import router as hub
+from app.api.merges import router as merges
 from app.api.metrics import Figures, Measured
 from app.api.metrics import router as metrics
 from app.api.pages import router as pages
@@ -23,7 +26,7 @@ from app.jobs.port import Jobs
 from app.store.sql import open_store
 from app.store.sql_catalog import open_catalog
 
-ROUTERS: tuple[APIRouter, ...] = (health, metrics, docs, studies, trials, events, fronts, choose, pages)
+ROUTERS: tuple[APIRouter, ...] = (health, metrics, docs, studies, trials, events, fronts, choose, merges, hub, pages)
 
 
 def create_app(settings: Settings, jobs: Jobs) -> FastAPI:
@@ -57,6 +60,7 @@ def build_app(service: Service) -> FastAPI:
     app.state.service = service
     app.state.key_ring = KeyRing()
     app.state.figures = Figures()
+    app.state.computing = Computing()
     install_problems(app)
     for router in ROUTERS:
         app.include_router(router)
