@@ -3,8 +3,10 @@
 from fastapi import APIRouter, FastAPI
 
 from app.api.auth import KeyRing
+from app.api.checkpoints import router as checkpoints
 from app.api.choose import router as choose
 from app.api.computing import Computing
+from app.api.datasets import router as datasets
 from app.api.docs import install_schema
 from app.api.docs import router as docs
 from app.api.events import router as events
@@ -19,6 +21,7 @@ from app.api.problems import install_problems
 from app.api.service import Service
 from app.api.studies import router as studies
 from app.api.trials import router as trials
+from app.api.uploads import router as uploads
 from app.blobs.local import open_blobs
 from app.config import Settings
 from app.domain.errors import Fault, RefusedError
@@ -26,7 +29,9 @@ from app.jobs.port import Jobs
 from app.store.sql import open_store
 from app.store.sql_catalog import open_catalog
 
-ROUTERS: tuple[APIRouter, ...] = (health, metrics, docs, studies, trials, events, fronts, choose, merges, hub, pages)
+ROUTERS: tuple[APIRouter, ...] = (
+    health, metrics, docs, studies, trials, events, fronts, choose, merges, hub, uploads, checkpoints, datasets, pages,
+)
 
 
 def create_app(settings: Settings, jobs: Jobs) -> FastAPI:

@@ -10,33 +10,36 @@ from pathlib import Path
 from app.actions.admission import is_registered
 from app.blobs.port import Blobs
 from app.domain.checkpoint import Checkpoint, Dataset
+from app.domain.errors import Fault, RefusedError
 from app.domain.study import ModelSetSpec, Study, StudySpec
-from app.domain.task import TaskSpec
+from app.domain.task import ExternalTask, Task
 from app.store.catalog import Catalog
+from checkpoints.digest import digest_file, digest_layout
+from checkpoints.layout import open_layout
 
 
 def local_spec(catalog: Catalog, blobs: Blobs, place: Path, study: Study) -> StudySpec:
     """The study's spec with every registered id in it replaced by a path; its files are then linked below `place`.
 
     Processes may share `place`. Call it again before files are opened anew: a bounded cache may have let go of them meanwhile.
-    Raises NotFoundError for what is no longer registered, UnavailableError where bytes cannot be had.
+    Raises NotFoundError for what is no longer registered, RefusedError for what lies elsewhere and was changed since it was registered,
+    UnavailableError where bytes cannot be had.
     """
 
-    def directory(name: str) -> str:
-        if not name.startswith("ckpt_"):
-            return name
-        return str(lay_out(blobs, place, catalog.one(Checkpoint, study.tenant, name).files))
+    def weights(name: str) -> str:
+        return str(local_weights(blobs, place, catalog.one(Checkpoint, study.tenant, name))) if is_registered(name) else name
 
     def file(name: str) -> str:
         if not is_registered(name):
             return name
-        kind = Checkpoint if name.startswith("ckpt_") else Dataset
-        return str(lay_out_file(blobs, place, catalog.one(kind, study.tenant, name).files))
+        in_checkpoint = name.startswith("ckpt_")
+        record = catalog.one(Checkpoint, study.tenant, name) if in_checkpoint else catalog.one(Dataset, study.tenant, name)
+        return str(local_file(blobs, place, record))
 
     models = study.spec.models
     return replace(
         study.spec,
-        models=ModelSetSpec(directory(models.base), {name: directory(tuned) for name, tuned in models.tuned.items()}),
+        models=ModelSetSpec(weights(models.base), {name: weights(tuned) for name, tuned in models.tuned.items()}),
         tasks=tuple(_local_task(task, file) for task in study.spec.tasks),
     )
 
@@ -52,14 +55,36 @@ def lay_out(blobs: Blobs, place: Path, files: Mapping[str, str]) -> Path:
     return root
 
 
-def lay_out_file(blobs: Blobs, place: Path, files: Mapping[str, str]) -> Path:
-    """The same for the one file that weighs anything: data, or the weights of a head, with what stands beside it."""
-    root = lay_out(blobs, place, files)
-    weights = [name for name in files if name.endswith(".safetensors")]
-    return root / (weights[0] if len(weights) == 1 else next(iter(files)))
+def local_weights(blobs: Blobs, place: Path, checkpoint: Checkpoint) -> Path:
+    """Where a checkpoint can be opened. Raises as `local_spec`, CheckpointError where a reference leads to nothing."""
+    if not checkpoint.reference:
+        return lay_out(blobs, place, checkpoint.files)
+    path = Path(checkpoint.reference)
+    _check_unchanged(checkpoint, digest_layout(open_layout(path)))
+    return path
 
 
-def _local_task(task: TaskSpec, file: Callable[[str], str]) -> TaskSpec:
+def local_file(blobs: Blobs, place: Path, record: Checkpoint | Dataset) -> Path:
+    """The one file that counts: a dataset's, or the weights of a checkpoint that a head is taken from. Raises as `local_weights`."""
+    if isinstance(record, Checkpoint):
+        path = local_weights(blobs, place, record)
+        return path if path.is_file() else open_layout(path).files[0].path
+    if not record.reference:
+        return lay_out(blobs, place, record.files) / next(iter(record.files))
+    path = Path(record.reference)
+    _check_unchanged(record, digest_file(path))
+    return path
+
+
+def _check_unchanged(record: Checkpoint | Dataset, digest: str) -> None:
+    if digest != record.digest:
+        problem = f"{record.reference} was changed since it was registered as {record.id}: register it anew"
+        raise RefusedError([Fault("reference", problem)])
+
+
+def _local_task(task: Task, file: Callable[[str], str]) -> Task:
+    if isinstance(task, ExternalTask):
+        return task
     if task.head is None:
         return replace(task, data=file(task.data))
     name, mark, tensor = task.head.partition("#")

@@ -18,7 +18,9 @@ from app.domain.errors import (
     Fault,
     MergefrontError,
     NotFoundError,
+    QuotaError,
     RefusedError,
+    StorageFullError,
     UnavailableError,
     UnmetError,
 )
@@ -31,6 +33,8 @@ RETRY_SECONDS = 2
 # how the domain's words read in HTTP; the first class that fits counts
 _STATUS: tuple[tuple[type[Exception], HTTPStatus], ...] = (
     (RefusedError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (QuotaError, HTTPStatus.TOO_MANY_REQUESTS),
+    (StorageFullError, HTTPStatus.INSUFFICIENT_STORAGE),
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (ConflictError, HTTPStatus.CONFLICT),
     (UnmetError, HTTPStatus.UNPROCESSABLE_ENTITY),
@@ -46,6 +50,7 @@ _CODES: Mapping[int, str] = {
     404: "not_found",
     405: "method_not_allowed",
     406: "not_acceptable",
+    411: "length_required",
     413: "too_large",
     415: "media_type",
     416: "range",

@@ -4,13 +4,13 @@ import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
 from app.blobs.digest import PIECE, checked, digest_of, digest_of_file, is_digest, pieces
+from app.blobs.durable import sync_directory, writable
 from app.blobs.port import Blobs
-from app.domain.errors import NotFoundError, UnavailableError
+from app.domain.errors import NotFoundError
 
 _INCOMING = ".incoming"
 _DEBRIS_SECONDS = 24 * 3600
@@ -19,9 +19,9 @@ _DEBRIS_SECONDS = 24 * 3600
 def open_blobs(root: Path) -> "LocalBlobs":
     """The blobs in directory `root`, which is made; what killed writers left there more than a day ago goes. Raises UnavailableError."""
     incoming = root / _INCOMING
-    with _writable(root):
+    with writable(root):
         incoming.mkdir(parents=True, exist_ok=True)
-        _sync_directory(root.parent)
+        sync_directory(root.parent)
         for path in incoming.iterdir():
             _remove_debris(path)
     return LocalBlobs(root)
@@ -67,14 +67,14 @@ class LocalBlobs(Blobs):
         path = self._path(digest)
         if not path.is_file() or path.stat().st_size != size:
             return False
-        with _writable(path):
+        with writable(path):
             self._sync_way(path)
         return True
 
     def _write(self, content: Iterable[bytes]) -> str:
         incoming = self._root / _INCOMING / secrets.token_hex(16)
         try:
-            with _writable(self._root):
+            with writable(self._root):
                 digest = _write_synced(incoming, content)
                 path = self._path(digest)
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ class LocalBlobs(Blobs):
     def _sync_way(self, path: Path) -> None:
         # all three levels, since another process may have made one of them a moment ago and not synced it yet
         for directory in (path.parent, path.parent.parent, self._root):
-            _sync_directory(directory)
+            sync_directory(directory)
 
 
 def _write_synced(path: Path, content: Iterable[bytes]) -> str:
@@ -101,14 +101,6 @@ def _write_synced(path: Path, content: Iterable[bytes]) -> str:
     return found.hexdigest()
 
 
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _remove_debris(path: Path) -> None:
     # the name comes from a directory others write to: it may be gone by now
     try:
@@ -116,11 +108,3 @@ def _remove_debris(path: Path) -> None:
             path.unlink()
     except FileNotFoundError:
         return
-
-
-@contextmanager
-def _writable(place: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UnavailableError(f"cannot store in {place}: {error}") from error

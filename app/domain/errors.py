@@ -5,10 +5,13 @@ MergefrontError
 │   └── ManifestError       manifest             a study manifest with faults, each with the path of its key
 ├── NotFoundError           not_found            no such study, trial, checkpoint, dataset or merge
 ├── ConflictError           conflict             the thing exists and differs, or its status does not allow the step
-│   └── StaleLeaseError     stale_lease          a worker wrote with a token that is no longer the current one
+│   ├── StaleLeaseError     stale_lease          a worker wrote with a token that is no longer the current one
+│   └── OffsetError         offset               bytes that do not continue an upload where it stands; `offset` says where
+├── QuotaError              quota                what one tenant may store is used up
 ├── UnmetError              unmet                what was asked of the front cannot be had (infeasible constraints, too few trials)
 ├── MeasurementError        measurement          a trial could not be measured (non-finite outputs, out of memory)
 └── UnavailableError        unavailable          a part that the work needs is missing or cannot be reached
+    └── StorageFullError    storage_full         there is no room left where bytes are kept
 """
 
 from collections.abc import Sequence
@@ -56,6 +59,18 @@ class StaleLeaseError(ConflictError):
     code = "stale_lease"
 
 
+class OffsetError(ConflictError):
+    code = "offset"
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+class QuotaError(MergefrontError):
+    code = "quota"
+
+
 class UnmetError(MergefrontError):
     code = "unmet"
 
@@ -66,3 +81,7 @@ class MeasurementError(MergefrontError):
 
 class UnavailableError(MergefrontError):
     code = "unavailable"
+
+
+class StorageFullError(UnavailableError):
+    code = "storage_full"

@@ -6,15 +6,13 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Upload:
-    """Bytes announced by `digest` (sha256) and `size`; `offset` of them are kept durably."""
+    """Bytes announced by `digest` (sha256) and `size`. How many of them are there, the file says that they are written to."""
 
     id: str
     tenant: str
     digest: str
     size: int
-    offset: int
     created: datetime
-    updated: datetime
 
 
 @dataclass(frozen=True)

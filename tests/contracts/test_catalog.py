@@ -19,7 +19,7 @@ from tests.contracts.conftest import DATABASES, made_database
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
 SHA = "ab" * 32
 RECORDS = (
-    Upload("upload_1", "acme", SHA, 10, 4, NOW, NOW),
+    Upload("upload_1", "acme", SHA, 10, NOW),
     Checkpoint("ckpt_1", "acme", "lora", SHA, 10, NOW, {"adapter_model.safetensors": SHA}),
     Dataset("ds_1", "acme", SHA, 10, NOW, reference="s3://bucket/data.csv"),
     Merge("merge_1", "acme", "study_1", (0.1, 1 / 3), SHA, NOW, point=7),

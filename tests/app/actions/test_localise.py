@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save
 
 from app.actions.localise import local_spec
 from app.blobs.local import open_blobs
@@ -16,6 +18,7 @@ from app.store.memory_catalog import MemoryCatalog
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 BASE, TUNED, HEADS = (f"ckpt_{letter * 26}" for letter in "abc")
+WEIGHTS = save({"spam.weight": torch.ones(2, 2)})
 DATA = f"ds_{'d' * 26}"
 
 
@@ -30,7 +33,7 @@ def catalog(blobs):
     contents = {
         BASE: {"config.json": b"{}", "model.safetensors": b"base", "1_Pooling/config.json": b"[]"},
         TUNED: {"model.safetensors": b"tuned"},
-        HEADS: {"README.txt": b"heads", "heads.safetensors": b"heads"},
+        HEADS: {"README.txt": b"heads", "heads.safetensors": WEIGHTS},
     }
     for name, files in contents.items():
         made.add(Checkpoint(name, "acme", "full", "0" * 64, 9, NOW, {path: blobs.put(content) for path, content in files.items()}))
@@ -59,7 +62,7 @@ def test_names_directories_of_checkpoints_and_files_of_data(catalog, blobs, tmp_
     spam, movie = spec.tasks
     assert (Path(spam.data).name, Path(spam.data).read_bytes()) == ("spam.jsonl", b"data")
     head, _, name = spam.head.partition("#")
-    assert (Path(head).name, Path(head).read_bytes(), name) == ("heads.safetensors", b"heads", "spam")
+    assert (Path(head).name, Path(head).read_bytes(), name) == ("heads.safetensors", WEIGHTS, "spam")
     assert (spec.models.tuned["movie"], movie.data, movie.head) == ("/models/movie", "/data/movie.csv", None)
 
 

@@ -1,0 +1,188 @@
+"""Checkpoints and datasets, registered: looked through once, at the door, and named by an id from then on."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from app.actions.localise import lay_out, local_weights
+from app.blobs.port import Blobs
+from app.datasets.check import input_value_faults
+from app.datasets.read import read_dataset
+from app.domain.checkpoint import Checkpoint, Dataset
+from app.domain.errors import ConflictError, Fault, NotFoundError, RefusedError
+from app.domain.ids import new_id
+from app.domain.study import StudySpec
+from app.store.catalog import Catalog
+from app.store.port import Store
+from checkpoints.acceptance import check_fits, stray_faults
+from checkpoints.digest import digest_file, digest_layout
+from checkpoints.errors import CheckpointError
+from checkpoints.header import read_header
+from checkpoints.layout import Layout, open_layout
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
+_HEAD = re.compile(r"(^|\.)(weight|bias)$")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+Registered = TypeVar("Registered", Checkpoint, Dataset)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is to be registered: `files`, their digests by path, or a `reference` to where they lie. Exactly one of the two."""
+
+    files: Mapping[str, str]
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Where things are registered. `place`: directory for links to files. `directories`: those that references may lead into."""
+
+    catalog: Catalog
+    blobs: Blobs
+    place: Path
+    directories: tuple[Path, ...] = ()
+
+
+def register_checkpoint(registry: Registry, tenant: str, given: Given, base: str | None = None) -> Checkpoint:
+    """The checkpoint of these files, the one there is where they were registered before. `base`: the id of one that it has to fit.
+
+    Raises RefusedError with every fault.
+    """
+    given, size = _admit(registry, tenant, given)
+    root = Path(given.reference) if given.reference else lay_out(registry.blobs, registry.place, given.files)
+    layout = _open(root)
+    faults = [Fault(_where(given), problem) for problem in stray_faults(layout)]
+    faults += [] if base is None else _misfits(registry, tenant, layout, base)
+    if faults:
+        raise RefusedError(faults)
+    digest = digest_layout(layout)
+    size = size or sum(file.path.stat().st_size for file in layout.files)
+    made = Checkpoint(new_id("ckpt"), tenant, layout.kind, digest, size, datetime.now(UTC), given.files, given.reference)
+    return _once(registry.catalog, made)
+
+
+def register_dataset(registry: Registry, tenant: str, given: Given) -> Dataset:
+    """The dataset in one file: examples, or the linear heads of tasks. Raises RefusedError with every fault."""
+    given, size = _admit(registry, tenant, given)
+    if len(given.files) > 1:
+        raise RefusedError([Fault("files", "a dataset is one file: register each on its own")])
+    path = Path(given.reference) if given.reference else lay_out(registry.blobs, registry.place, given.files) / next(iter(given.files))
+    _check_data(path, _where(given))
+    made = Dataset(
+        new_id("ds"), tenant, digest_file(path), size or path.stat().st_size, datetime.now(UTC), given.files, given.reference
+    )
+    return _once(registry.catalog, made)
+
+
+def unregister(catalog: Catalog, store: Store, record: Checkpoint | Dataset) -> None:
+    """The record is gone; its bytes stay with the tenant. Raises ConflictError while a study that has not ended names it."""
+    users = [study for study in _open_studies(store, record.tenant) if record.id in _names(study)]
+    if users:
+        raise ConflictError(f"in use by {', '.join(study.name for study in users[:5])}: cancel it first, or wait for its end")
+    catalog.remove(record)
+
+
+def _open_studies(store: Store, tenant: str) -> Iterator[StudySpec]:
+    last, page = "", store.studies(limit=1000, tenant=tenant)
+    while page:
+        yield from (study.spec for study in page if study.status in ("submitted", "running"))
+        last = page[-1].id
+        page = store.studies(last, 1000, tenant)
+
+
+def _names(spec: StudySpec) -> set[str]:
+    tasks = [name.partition("#")[0] for task in spec.tasks_here for name in (task.data, task.head or "")]
+    return {spec.models.base, *spec.models.tuned.values(), *tasks}
+
+
+def _admit(registry: Registry, tenant: str, given: Given) -> tuple[Given, int]:
+    """What may be named, and the size of uploaded files."""
+    if given.reference:
+        return replace(given, reference=str(_allowed(registry, given.reference))), 0
+    held = {holding.digest: holding.size for holding in registry.catalog.holdings(tenant, list(given.files.values()))}
+    faults = list(_file_faults(given.files, held))
+    if faults:
+        raise RefusedError(faults)
+    return given, sum(held[digest] for digest in given.files.values())
+
+
+def _file_faults(files: Mapping[str, str], held: Mapping[str, int]) -> Iterator[Fault]:
+    folders = {str(parent) for name in files for parent in PurePosixPath(name).parents}
+    for name, digest in files.items():
+        where = f"files.{name}"
+        if not all(_NAME.fullmatch(part) for part in name.split("/")):
+            yield Fault(where, "a path within the checkpoint: letters, digits, '_', '.', '+', '-', parted by '/', none of them hidden")
+        elif name in folders:
+            yield Fault(where, "is a file and a folder of others at once")
+        if name.lower().endswith(_PICKLES):
+            yield Fault(where, "a pickle file, which can run code when read, is not taken: convert it to safetensors where you trust it")
+        if digest not in held:
+            yield Fault(where, f"these bytes are not stored: upload them first (sha256 {digest})")
+
+
+def _allowed(registry: Registry, reference: str) -> Path:
+    path = Path(reference).resolve()
+    if not any(path.is_relative_to(directory) for directory in registry.directories):
+        problem = "the operator allows no files there: upload them, or name files of an allowed directory by their absolute path"
+        raise RefusedError([Fault("reference", problem)])
+    return path
+
+
+def _open(root: Path) -> Layout:
+    try:
+        return open_layout(root)
+    except CheckpointError as error:
+        raise RefusedError(_faults("files", error.faults, root)) from error
+
+
+def _misfits(registry: Registry, tenant: str, layout: Layout, base: str) -> list[Fault]:
+    try:
+        record = registry.catalog.one(Checkpoint, tenant, base)
+        check_fits(layout, open_layout(local_weights(registry.blobs, registry.place, record)))
+    except NotFoundError as error:
+        return [Fault("base", str(error))]
+    except CheckpointError as error:
+        return _faults("base", error.faults, layout.root)
+    return []
+
+
+def _check_data(path: Path, where: str) -> None:
+    try:
+        faults = _head_faults(path, where) if _holds_heads(path) else input_value_faults(read_dataset(path, where), where)
+    except RefusedError as error:
+        raise RefusedError(_faults(where, [fault.problem for fault in error.faults], path.parent)) from error
+    except CheckpointError as error:
+        raise RefusedError(_faults(where, error.faults, path.parent)) from error
+    if faults:
+        raise RefusedError(faults)
+
+
+def _holds_heads(path: Path) -> bool:
+    """Whether a file holds linear heads instead of examples: nothing but weights and biases."""
+    return path.suffix == ".safetensors" and all(_HEAD.search(name) for name in read_header(path).tensors)
+
+
+def _head_faults(path: Path, where: str) -> list[Fault]:
+    return [Fault(where, problem) for problem in stray_faults(open_layout(path))]
+
+
+def _once(catalog: Catalog, made: Registered) -> Registered:
+    for there in catalog.with_digest(type(made), made.tenant, made.digest):
+        if (there.files, there.reference) == (made.files, made.reference):
+            return there
+    catalog.add(made)
+    return made
+
+
+def _where(given: Given) -> str:
+    return "reference" if given.reference else "files"
+
+
+def _faults(where: str, problems: Sequence[str], root: Path) -> list[Fault]:
+    """Problems without the place where the files happen to lie."""
+    return [Fault(where, problem.replace(f"{root}/", "").replace(f"{root}: ", "")) for problem in problems]
