@@ -10,6 +10,7 @@ from app.api.datasets import router as datasets
 from app.api.docs import install_schema
 from app.api.docs import router as docs
 from app.api.events import router as events
+from app.api.external import router as external
 from app.api.fronts import router as fronts
 from app.api.health import router as health
 from app.api.hub import router as hub
@@ -30,7 +31,7 @@ from app.store.sql import open_store
 from app.store.sql_catalog import open_catalog
 
 ROUTERS: tuple[APIRouter, ...] = (
-    health, metrics, docs, studies, trials, events, fronts, choose, merges, hub, uploads, checkpoints, datasets, pages,
+    health, metrics, docs, studies, trials, events, fronts, choose, merges, hub, external, uploads, checkpoints, datasets, pages,
 )
 
 

@@ -14,7 +14,7 @@ from app.store.sql import open_store
 from app.store.sql_catalog import open_catalog
 from workers.device import find_device
 from workers.engine.workshop import Workshop, keep_latest
-from workers.evaluators.build import build_evaluator
+from workers.evaluators.build import open_evaluator
 from workers.evaluators.protocol import Evaluator
 from workers.guard import Guard
 
@@ -43,4 +43,4 @@ def open_workshop(settings: Settings) -> Workshop:
 def _builder(settings: Settings, localise: Localise) -> Callable[[Study], Evaluator]:
     device = find_device(settings.device)
     memory = None if settings.memory_gb is None else int(settings.memory_gb * 1e9)
-    return lambda study: build_evaluator(localise(study), device, memory)
+    return lambda study: open_evaluator(localise(study), device, memory)

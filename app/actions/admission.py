@@ -51,7 +51,7 @@ def is_registered(place: str) -> bool:
 def _inputs(spec: StudySpec) -> Iterator[tuple[str, str, type[Checkpoint] | type[Dataset]]]:
     yield "models.base", spec.models.base, Checkpoint
     yield from ((f"models.tuned.{name}", place, Checkpoint) for name, place in spec.models.tuned.items())
-    for task in spec.tasks:
+    for task in spec.tasks_here:
         yield f"tasks.{task.name}.data", task.data, Dataset
         if task.head is not None:
             place = task.head.partition("#")[0]

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from app.domain.study import Architecture, FactoryArchitecture, ModelSetSpec, StudySpec
+from app.domain.task import ExternalTask, Task
 from checkpoints.digest import digest_file, digest_layout
 from checkpoints.layout import open_layout
 
@@ -26,10 +27,7 @@ def fingerprint(spec: StudySpec, digests: Mapping[str, str]) -> str:
     moved = replace(
         spec,
         models=ModelSetSpec(digests["models.base"], tuned),
-        tasks=tuple(
-            replace(task, data=digests[f"tasks.{task.name}.data"], head=_head_mark(task.head, digests.get(f"tasks.{task.name}.head")))
-            for task in spec.tasks
-        ),
+        tasks=tuple(_task_mark(task, digests) for task in spec.tasks),
         architecture=_architecture_mark(spec, digests),
     )
     return hashlib.sha256(json.dumps(asdict(moved), sort_keys=True).encode()).hexdigest()
@@ -43,17 +41,24 @@ def _weights(spec: StudySpec) -> Iterator[tuple[str, str]]:
 def _files(spec: StudySpec) -> Iterator[tuple[str, str]]:
     if isinstance(spec.architecture, FactoryArchitecture):
         yield "architecture.factory", spec.architecture.file
-    for task in spec.tasks:
+    for task in spec.tasks_here:
         yield f"tasks.{task.name}.data", task.data
         if task.head is not None:
             yield f"tasks.{task.name}.head", task.head.partition("#")[0]
+
+
+def _task_mark(task: Task, digests: Mapping[str, str]) -> Task:
+    if isinstance(task, ExternalTask):
+        return task
+    head = _head_mark(task.head, digests.get(f"tasks.{task.name}.head"))
+    return replace(task, data=digests[f"tasks.{task.name}.data"], head=head)
 
 
 def _head_mark(head: str | None, digest: str | None) -> str | None:
     return None if head is None else f"{digest}#{head.partition('#')[2]}"
 
 
-def _architecture_mark(spec: StudySpec, digests: Mapping[str, str]) -> Architecture:
+def _architecture_mark(spec: StudySpec, digests: Mapping[str, str]) -> Architecture | None:
     if isinstance(spec.architecture, FactoryArchitecture):
         return replace(spec.architecture, file=digests["architecture.factory"])
     return spec.architecture

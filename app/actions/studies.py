@@ -25,7 +25,7 @@ def submit(
     submitted = StudyStatus.SUBMITTED
     study = Study(study_id or new_id("study"), spec, submitted, created=now, updated=now, digests=dict(digests), tenant=tenant)
     store.add_study(study)
-    _wake(jobs, study)
+    wake(jobs, study)
     return study
 
 
@@ -33,7 +33,7 @@ def resume(jobs: Jobs, study: Study, spec: StudySpec, digests: Mapping[str, str]
     """The study that was begun with the same request, waked again. Raises ConflictError when the request differs."""
     if fingerprint(study.spec, study.digests) != fingerprint(spec, digests):
         raise ConflictError(f"another study ({study.spec.name!r}, begun {study.created:%Y-%m-%d %H:%M} UTC) asked for something else")
-    _wake(jobs, study)
+    wake(jobs, study)
     return study
 
 
@@ -71,7 +71,7 @@ def cancel(store: Store, jobs: Jobs, study: Study) -> Study:
     if study.status is StudyStatus.CANCELLED:
         return study
     cancelled = store.step_study(study.id, StudyStatus.CANCELLED)
-    _wake(jobs, cancelled)
+    wake(jobs, cancelled)
     return cancelled
 
 
@@ -81,11 +81,12 @@ def extend(store: Store, jobs: Jobs, study: Study, trials: int) -> Study:
         raise RefusedError([Fault("trials", f"{trials} more trials are none: 1 or more")])
     method = replace(study.spec.method, budget=study.spec.method.budget + trials)
     extended = store.extend(study.id, replace(study.spec, method=method))
-    _wake(jobs, extended)
+    wake(jobs, extended)
     return extended
 
 
-def _wake(jobs: Jobs, study: Study) -> None:
+def wake(jobs: Jobs, study: Study) -> None:
+    """Has the study taken further; where the broker is out of reach, once the sweeper comes by."""
     try:
         jobs.send("advance_study", study.id)
     except UnavailableError as error:

@@ -9,7 +9,10 @@ from app.manifest.read import load_document, override, parse_manifest
 
 
 def prepare(manifest: Path, settings: Sequence[str]) -> StudySpec:
-    """The checked spec of a manifest file. Raises ManifestError with every fault of its shape, its numbers and its files."""
+    """The checked spec of a manifest file, to be run in this process.
+
+    Raises ManifestError with every fault of its shape, its numbers and its files, and for tasks that only a service can have evaluated.
+    """
     from workers.evaluators.check import check_study
 
     if manifest.is_dir():
@@ -18,7 +21,12 @@ def prepare(manifest: Path, settings: Sequence[str]) -> StudySpec:
         raise ManifestError([Fault("", f"{manifest}: no such file")])
     spec, faults = parse_manifest(override(load_document(manifest), settings), manifest.resolve().parent)
     if spec is not None:
-        faults += check_study(spec)
+        faults += [*_elsewhere_faults(spec), *check_study(spec)]
     if spec is None or faults:
         raise ManifestError(faults)
     return spec
+
+
+def _elsewhere_faults(spec: StudySpec) -> list[Fault]:
+    problem = "external evaluators ask a service for their trials: start `mergefront serve` and send it the study with `mergefront submit`"
+    return [Fault(f"tasks.{task.name}.metric", problem) for task in spec.tasks_elsewhere]

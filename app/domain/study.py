@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Literal
 
 from app.domain.errors import ConflictError
-from app.domain.task import TaskSpec
+from app.domain.task import ExternalTask, Task, TaskSpec
 
 MethodName = Literal["map", "bayesian", "nested", "exact"]
 SurrogateName = Literal["quadratic", "gp", "output", "auto"]
@@ -98,17 +98,30 @@ class FrontSpec:
 
 @dataclass(frozen=True)
 class StudySpec:
-    """Everything that a study is asked to do; immutable, and equal specs give equal trials on one machine."""
+    """Everything that a study is asked to do; immutable, and equal specs give equal trials on one machine.
+
+    `architecture`: None only where every task is evaluated elsewhere.
+    """
 
     name: str
     models: ModelSetSpec
-    architecture: Architecture
-    tasks: tuple[TaskSpec, ...]
+    architecture: Architecture | None
+    tasks: tuple[Task, ...]
     space: SpaceSpec = field(default_factory=SpaceSpec)
     transform: TransformSpec = field(default_factory=TransformSpec)
     method: MethodSpec = field(default_factory=MethodSpec)
     front: FrontSpec = field(default_factory=FrontSpec)
     baselines: tuple[BaselineName, ...] = BASELINES
+
+    @property
+    def tasks_here(self) -> tuple[TaskSpec, ...]:
+        """Those that workers measure."""
+        return tuple(task for task in self.tasks if isinstance(task, TaskSpec))
+
+    @property
+    def tasks_elsewhere(self) -> tuple[ExternalTask, ...]:
+        """Those that external evaluators score."""
+        return tuple(task for task in self.tasks if isinstance(task, ExternalTask))
 
 
 class StudyStatus(StrEnum):

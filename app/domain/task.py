@@ -12,7 +12,8 @@ Split = Literal["search", "report"]
 class Metric:
     """A score's meaning: its direction, its bounds, and whether it is a share of right answers.
 
-    `needs`: what the evaluator must give per example: `logits` (classes), `losses` (log-likelihoods), `values` (regression).
+    `needs`: what a merge must give per example: `logits` (classes), `losses` (log-likelihoods), `values` (regression); `nothing` where
+    it is not measured here.
     `labels`: whether targets are needed at all.
     """
 
@@ -20,7 +21,7 @@ class Metric:
     maximize: bool
     low: float | None
     high: float | None
-    needs: Literal["logits", "losses", "values"]
+    needs: Literal["logits", "losses", "values", "nothing"]
     proportion: bool = False
     labels: bool = True
 
@@ -69,3 +70,25 @@ class TaskSpec:
     @property
     def measure(self) -> Metric:
         return METRICS[self.metric]
+
+
+@dataclass(frozen=True)
+class ExternalTask:
+    """An objective that an evaluator outside the service scores. `metric`: what it calls its score, within `low` and `high`.
+
+    `examples`: of how many the score is the share of right answers; None where it is no such share, or their number is unknown.
+    """
+
+    name: str
+    metric: str
+    maximize: bool = True
+    low: float | None = None
+    high: float | None = None
+    examples: int | None = None
+
+    @property
+    def measure(self) -> Metric:
+        return Metric(self.metric, self.maximize, self.low, self.high, "nothing", proportion=self.examples is not None, labels=False)
+
+
+Task = TaskSpec | ExternalTask

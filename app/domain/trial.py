@@ -14,15 +14,23 @@ MAX_ATTEMPTS = 3
 
 
 class TrialStatus(StrEnum):
+    """PROPOSED: waits for a worker; MEASURING: a worker has it. OFFERED: what workers measure of it, if anything, is in, and it waits for
+    an external evaluator; ASKED: one has it.
+    """
+
     PROPOSED = "proposed"
     MEASURING = "measuring"
+    OFFERED = "offered"
+    ASKED = "asked"
     FINISHED = "finished"
     FAILED = "failed"
 
 
 TRIAL_TRANSITIONS: Mapping[TrialStatus, frozenset[TrialStatus]] = {
     TrialStatus.PROPOSED: frozenset({TrialStatus.MEASURING, TrialStatus.FAILED}),
-    TrialStatus.MEASURING: frozenset({TrialStatus.PROPOSED, TrialStatus.FINISHED, TrialStatus.FAILED}),
+    TrialStatus.MEASURING: frozenset({TrialStatus.PROPOSED, TrialStatus.OFFERED, TrialStatus.FINISHED, TrialStatus.FAILED}),
+    TrialStatus.OFFERED: frozenset({TrialStatus.ASKED, TrialStatus.FAILED}),
+    TrialStatus.ASKED: frozenset({TrialStatus.OFFERED, TrialStatus.FINISHED, TrialStatus.FAILED}),
     TrialStatus.FINISHED: frozenset(),
     TrialStatus.FAILED: frozenset(),
 }
@@ -51,8 +59,8 @@ class Proposal:
 class Trial:
     """One proposal of a study and what became of it. `number` counts from 0 within the study.
 
-    `scores`: by task, in the metric's own sign, present when finished. `outputs`: digests by task of the stored per-example outputs.
-    `seconds`: time the measurement took.
+    `scores`: by task, in the metric's own sign: all when finished, those of workers once offered. `outputs`: digests by task of the
+    stored per-example outputs. `seconds`: time that measuring took. `attempts`: how often the half that is due, or was last, was begun.
     """
 
     id: str
@@ -69,7 +77,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Lease:
-    """A worker's right to write one trial: only the holder of the current `token` may; `until` in seconds since the epoch."""
+    """The right of a worker or an external evaluator to write one trial: only the holder of the current `token` may.
+
+    `until`: in seconds since the epoch.
+    """
 
     trial_id: str
     owner: str
@@ -79,7 +90,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What measuring one trial gave."""
+    """What measuring one trial, or one half of it, gave."""
 
     scores: Mapping[str, float]
     outputs: Mapping[str, str]

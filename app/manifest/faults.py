@@ -8,7 +8,10 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from app.domain.errors import Fault
-from app.manifest.schema import ManifestShape
+from app.manifest.schema import ELSEWHERE, HERE, ExternalTaskShape, ManifestShape, TaskShape
+
+_TASKS: dict[str | int, type[BaseModel]] = {HERE: TaskShape, ELSEWHERE: ExternalTaskShape}
+_MARKS = frozenset({"[key]", *_TASKS})
 
 
 def shape_faults(error: ValidationError) -> list[Fault]:
@@ -19,11 +22,11 @@ def shape_faults(error: ValidationError) -> list[Fault]:
 def without(document: dict[str, Any], error: ValidationError) -> dict[str, Any]:
     """The document without what `error` names, so that the rest can still be looked at.
 
-    A task that lacks a required key goes as a whole.
+    A task that lacks a required key goes as a whole, and so does one with a fault that is evaluated elsewhere.
     """
     pruned = copy.deepcopy(document)
     for found in error.errors(include_url=False):
-        keys = _keys(found["loc"])
+        keys = _keys(found["loc"]) if ELSEWHERE not in found["loc"] else _keys(found["loc"][:2])
         _drop(pruned, keys[:-1] if found["type"] == "missing" else keys)
     return pruned
 
@@ -38,8 +41,8 @@ def _drop(document: Any, keys: tuple[str, ...]) -> None:
 
 
 def _keys(location: Iterable[str | int]) -> tuple[str, ...]:
-    """Pydantic's location without the mark that it adds for a faulty mapping key."""
-    return tuple(str(part) for part in location if part != "[key]")
+    """Pydantic's location without the marks of a faulty mapping key, and of where a task is measured."""
+    return tuple(str(part) for part in location if part not in _MARKS)
 
 
 def _key_path(location: Iterable[str | int]) -> str:
@@ -62,7 +65,7 @@ def _sentence(found: Any) -> str:
 def _near_miss(location: tuple[str | int, ...]) -> str:
     shape: type[BaseModel] | None = ManifestShape
     for part in location[:-1]:
-        shape = _inner_shape(shape, str(part)) if shape is not None else None
+        shape = _TASKS.get(part) or (_inner_shape(shape, str(part)) if shape is not None else None)
     known = list(shape.model_fields) if shape is not None else []
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f": did you mean {close[0]!r}?" if close else (f"; known here: {', '.join(known)}" if known else "")

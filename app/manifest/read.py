@@ -84,6 +84,9 @@ def parse_manifest(document: Mapping[str, Any], folder: Path) -> tuple[StudySpec
     for _ in range(3):
         try:
             spec = translate(ManifestShape.model_validate(remaining), folder)
+            if spec.architecture is None and spec.tasks_here:
+                missing = Fault("architecture", "required, but missing")
+                return None, faults if _told(faults, missing) else [*faults, missing]
             return spec, [*faults, *rule_faults(spec)]
         except ValidationError as error:
             faults += [fault for fault in shape_faults(error) if not _told(faults, fault)]

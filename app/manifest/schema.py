@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from app.domain.study import BASELINES, AcquisitionName, BaselineName, SolverName, SurrogateName
 from app.domain.task import METRICS
@@ -84,6 +84,46 @@ class TaskShape(Shape):
     batch: int | None = Field(default=None, ge=1)
 
 
+class ExternalMetricShape(Shape):
+    """A score that an evaluator outside the service gives. `examples`: of how many it is the share of right answers."""
+
+    name: Name
+    direction: Literal["maximize", "minimize"] = "maximize"
+    low: float | None = None
+    high: float | None = None
+    examples: int | None = Field(default=None, ge=1, lt=2**31)
+
+    @model_validator(mode="after")
+    def _bounds(self) -> "ExternalMetricShape":
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError("low must be below high")
+        if self.examples is not None and (self.low, self.high) != (0.0, 1.0):
+            raise ValueError("a share of right answers among examples lies between low: 0 and high: 1")
+        return self
+
+
+class ExternalShape(Shape):
+    external: ExternalMetricShape
+
+
+class ExternalTaskShape(Shape):
+    """A task that external evaluators ask for and tell the scores of."""
+
+    metric: ExternalShape
+
+
+HERE, ELSEWHERE = "[here]", "[elsewhere]"
+
+
+def _where_measured(task: Any) -> str:
+    return ELSEWHERE if isinstance(task, dict) and isinstance(task.get("metric"), dict) else HERE
+
+
+AnyTaskShape = Annotated[
+    Annotated[TaskShape, Tag(HERE)] | Annotated[ExternalTaskShape, Tag(ELSEWHERE)], Discriminator(_where_measured)
+]
+
+
 class SpaceShape(Shape):
     low: float = 0.0
     high: float = 1.0
@@ -153,8 +193,8 @@ _NONE = BeforeValidator(lambda given: None if given == "none" else given, json_s
 class ManifestShape(Shape):
     name: Name
     models: ModelsShape
-    architecture: ArchitectureShape
-    tasks: dict[Name, TaskShape] = Field(min_length=1)
+    architecture: ArchitectureShape | None = None
+    tasks: dict[Name, AnyTaskShape] = Field(min_length=1)
     space: SpaceShape = SpaceShape()
     transform: Annotated[TransformShape | None, _NONE] = None
     method: MethodShape = MethodShape()

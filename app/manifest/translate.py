@@ -14,8 +14,8 @@ from app.domain.study import (
     TransformersArchitecture,
     TransformSpec,
 )
-from app.domain.task import SplitShares, TaskSpec
-from app.manifest.schema import ArchitectureShape, ManifestShape, MethodShape, TaskShape, TransformShape
+from app.domain.task import ExternalTask, SplitShares, Task, TaskSpec
+from app.manifest.schema import ArchitectureShape, ExternalTaskShape, ManifestShape, MethodShape, TaskShape, TransformShape
 
 _REGISTERED = re.compile(r"^(ckpt|ds)_[0-9a-z]{26}$")
 
@@ -25,10 +25,10 @@ def translate(shape: ManifestShape, folder: Path) -> StudySpec:
     return StudySpec(
         name=shape.name,
         models=ModelSetSpec(
-            base=_resolve(shape.models.base, folder),
-            tuned={name: _resolve(path, folder) for name, path in shape.models.tuned.items()},
+            base=resolve(shape.models.base, folder),
+            tuned={name: resolve(path, folder) for name, path in shape.models.tuned.items()},
         ),
-        architecture=_architecture(shape.architecture, folder),
+        architecture=None if shape.architecture is None else to_architecture(shape.architecture, folder),
         tasks=tuple(_task(name, task, folder) for name, task in shape.tasks.items()),
         space=SpaceSpec(shape.space.low, shape.space.high, shape.space.groups),
         transform=_transform(shape.transform),
@@ -38,16 +38,16 @@ def translate(shape: ManifestShape, folder: Path) -> StudySpec:
     )
 
 
-def _resolve(path: str, folder: Path) -> str:
+def resolve(path: str, folder: Path) -> str:
     return path if _REGISTERED.match(path) else str((folder / path).resolve())
 
 
-def _architecture(shape: ArchitectureShape, folder: Path) -> Architecture:
+def to_architecture(shape: ArchitectureShape, folder: Path) -> Architecture:
     if shape.transformers is not None:
         return TransformersArchitecture(shape.transformers, shape.pooling, shape.normalize)
     assert shape.factory is not None  # the shape holds exactly one of the two
     file, _, callable_name = shape.factory.rpartition(":")
-    return FactoryArchitecture(_resolve(file, folder), callable_name)
+    return FactoryArchitecture(resolve(file, folder), callable_name)
 
 
 def _method(shape: MethodShape) -> MethodSpec:
@@ -56,21 +56,24 @@ def _method(shape: MethodShape) -> MethodSpec:
     return MethodSpec(**plain, preferences=tuple(dict(preference) for preference in given))
 
 
-def _task(name: str, shape: TaskShape, folder: Path) -> TaskSpec:
+def _task(name: str, shape: TaskShape | ExternalTaskShape, folder: Path) -> Task:
+    if isinstance(shape, ExternalTaskShape):
+        given = shape.metric.external
+        return ExternalTask(name, given.name, given.direction == "maximize", given.low, given.high, given.examples)
     return TaskSpec(
         name=name,
-        data=_resolve(shape.data, folder),
+        data=resolve(shape.data, folder),
         metric=shape.metric,
         split=SplitShares(**shape.split.model_dump()),
-        head=None if shape.head is None else _resolve_head(shape.head, folder),
+        head=None if shape.head is None else resolve_head(shape.head, folder),
         max_length=shape.max_length,
         batch=shape.batch,
     )
 
 
-def _resolve_head(head: str, folder: Path) -> str:
+def resolve_head(head: str, folder: Path) -> str:
     path, mark, name = head.partition("#")
-    return _resolve(path, folder) + mark + name
+    return resolve(path, folder) + mark + name
 
 
 def _transform(shape: TransformShape | None) -> TransformSpec:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from app.domain.front import Figures, Fit, Front, FrontPoint, ReferencePoint
 from app.domain.study import FactoryArchitecture, Study, StudySpec, TransformSpec
-from app.domain.task import TaskSpec
+from app.domain.task import Task, TaskSpec
 from app.domain.trial import Trial
 from app.report.schema import (
     SCHEMA,
@@ -80,8 +80,10 @@ def _study(study: Study) -> StudyEntry:
     }
 
 
-def _architecture(spec: StudySpec) -> ArchitectureEntry:
+def _architecture(spec: StudySpec) -> ArchitectureEntry | None:
     found = spec.architecture
+    if found is None:
+        return None
     if isinstance(found, FactoryArchitecture):
         return {"kind": "factory", "name": f"{found.file}:{found.callable}"}
     return {"kind": "transformers", "name": found.auto_class}
@@ -108,11 +110,11 @@ def _seeds(spec: StudySpec) -> SeedsEntry:
     return {
         "method": spec.method.seed,
         "transform": spec.transform.seed,
-        "splits": {task.name: task.split.seed for task in spec.tasks},
+        "splits": {task.name: task.split.seed for task in spec.tasks_here},
     }
 
 
-def _task(task: TaskSpec) -> TaskEntry:
+def _task(task: Task) -> TaskEntry:
     return {
         "name": task.name,
         "metric": task.metric,
@@ -120,7 +122,7 @@ def _task(task: TaskSpec) -> TaskEntry:
         "unit": _UNITS.get(task.metric, "1"),
         "low": task.measure.low,
         "high": task.measure.high,
-        "splits": {"search": task.split.search, "report": task.split.report},
+        "splits": {"search": task.split.search, "report": task.split.report} if isinstance(task, TaskSpec) else None,
     }
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.domain.front import Front
 from app.domain.study import Study
-from app.domain.task import TaskSpec
+from app.domain.task import Task
 from app.domain.trial import Trial
 from app.report.marks import BLUE, Group, measured_groups
 from app.report.panels import axis_label, draw_pair, draw_parallel, draw_single, printable
@@ -58,7 +58,7 @@ def _cell(tasks: int) -> float:
     return max(1.75, 9.6 / (tasks - 1))
 
 
-def _draw_few(figure: "Figure", front: Front, groups: Sequence[Group], tasks: Sequence[TaskSpec]) -> None:
+def _draw_few(figure: "Figure", front: Front, groups: Sequence[Group], tasks: Sequence[Task]) -> None:
     axes = figure.add_subplot()
     axes.set_xlabel(axis_label(tasks[0], "→"))
     if len(tasks) == 1:
@@ -69,7 +69,7 @@ def _draw_few(figure: "Figure", front: Front, groups: Sequence[Group], tasks: Se
     figure.legend(handles=_keys(groups), loc="outside right upper", frameon=False, fontsize=9)
 
 
-def _draw_many(figure: "Figure", front: Front, groups: Sequence[Group], tasks: Sequence[TaskSpec]) -> None:
+def _draw_many(figure: "Figure", front: Front, groups: Sequence[Group], tasks: Sequence[Task]) -> None:
     count = len(tasks) - 1
     _, height = figure_inches(len(tasks))
     halves = figure.subfigures(2, 1, squeeze=False, height_ratios=[height - 4.6, 3.6], hspace=0.03)
@@ -87,13 +87,13 @@ def _draw_many(figure: "Figure", front: Front, groups: Sequence[Group], tasks: S
     _draw_lines(lower.add_subplot(), front, groups, tasks)
 
 
-def _draw_lines(axes: "Axes", front: Front, groups: Sequence[Group], tasks: Sequence[TaskSpec]) -> None:
+def _draw_lines(axes: "Axes", front: Front, groups: Sequence[Group], tasks: Sequence[Task]) -> None:
     colouring = f"coloured by its score on {printable(tasks[0].name)}"
     axes.set_title(f"Every point of the front (up is better on every axis), {colouring}", fontsize=10)
     draw_parallel(axes, front, groups, tasks)
 
 
-def _draw_cell(axes: "Axes", front: Front, groups: Sequence[Group], first: TaskSpec, second: TaskSpec, large: bool) -> None:
+def _draw_cell(axes: "Axes", front: Front, groups: Sequence[Group], first: Task, second: Task, large: bool) -> None:
     draw_pair(axes, front, groups, first, second, large)
     axes.tick_params(labelsize=8 if large else 6.5)
     size = 9 if large else 7.5

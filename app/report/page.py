@@ -126,7 +126,7 @@ def _inputs(study: Study) -> Mapping[str, str]:
         "method": f"{spec.method.name}, surrogate {spec.method.surrogate}, link {spec.method.link}, ridge {spec.method.ridge:g}",
         "budget": f"{spec.method.budget} trials, seed {spec.method.seed}",
         "front": f"{spec.front.points} points asked for, {spec.front.verify} verified, solver {spec.front.solver}",
-        **{f"split of {task.name}": _split(task.split.search, task.split.report, task.split.seed) for task in spec.tasks},
+        **{f"split of {task.name}": _split(task.split.search, task.split.report, task.split.seed) for task in spec.tasks_here},
     }
 
 

@@ -5,14 +5,14 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from app.domain.front import Front
-from app.domain.task import TaskSpec
+from app.domain.task import Task
 from app.report.marks import BLUE, GREY, VERMILION, Group, predicted_scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw_pair(axes: "Axes", front: Front, groups: Sequence[Group], first: TaskSpec, second: TaskSpec, large: bool) -> None:
+def draw_pair(axes: "Axes", front: Front, groups: Sequence[Group], first: Task, second: Task, large: bool) -> None:
     """Scores on `first` (across) against `second` (up): samples, the predicted front with its intervals, and all that was measured."""
     across, up = predicted_scores(front, first.name), predicted_scores(front, second.name)
     for number, group in enumerate(groups):
@@ -24,7 +24,7 @@ def draw_pair(axes: "Axes", front: Front, groups: Sequence[Group], first: TaskSp
         _name_merges(axes, groups, first.name, second.name)
 
 
-def draw_single(axes: "Axes", front: Front, groups: Sequence[Group], task: TaskSpec) -> None:
+def draw_single(axes: "Axes", front: Front, groups: Sequence[Group], task: Task) -> None:
     """Scores on the only task, one row a group of merges."""
     rows = [*((group.label, [one[task.name] for one in group.scores if task.name in one]) for group in groups)]
     for height, ((_, scores), group) in enumerate(zip(rows, groups, strict=True)):
@@ -35,7 +35,7 @@ def draw_single(axes: "Axes", front: Front, groups: Sequence[Group], task: TaskS
     axes.grid(axis="x", alpha=0.25, linewidth=0.5)
 
 
-def draw_parallel(axes: "Axes", front: Front, groups: Sequence[Group], tasks: Sequence[TaskSpec]) -> None:
+def draw_parallel(axes: "Axes", front: Front, groups: Sequence[Group], tasks: Sequence[Task]) -> None:
     """One upright axis a task, better upwards; a line a point of the front, coloured by its predicted score on the first task."""
     import matplotlib
 
@@ -60,7 +60,7 @@ def draw_parallel(axes: "Axes", front: Front, groups: Sequence[Group], tasks: Se
 _LINES: Mapping[str, tuple[str, float]] = {"average": ("--", 1.6), "base": (":", 1.6), "balanced, verified": ("-", 2.4)}
 
 
-def axis_label(task: TaskSpec, arrow: str, width: int = 28) -> str:
+def axis_label(task: Task, arrow: str, width: int = 28) -> str:
     """The task's name, its metric, and which way is better: `arrow` where larger is, else the opposite arrow."""
     better = arrow if task.measure.maximize else {"→": "←", "↑": "↓"}[arrow]
     return f"{printable(task.name, width)}\n{task.metric} (better {better})"
@@ -113,7 +113,7 @@ def _arms(scores: tuple[list[float], list[float], list[float]]) -> list[list[flo
     ]
 
 
-def _range(task: TaskSpec, front: Front, groups: Sequence[Group]) -> tuple[float, float]:
+def _range(task: Task, front: Front, groups: Sequence[Group]) -> tuple[float, float]:
     """Worst and best score that the parallel axis of a task has to show."""
     shown = [one[task.name] for group in groups if group.label != "samples" for one in group.scores if task.name in one]
     shown += predicted_scores(front, task.name)[0]
@@ -128,7 +128,7 @@ def _height(ends: tuple[float, float], score: float) -> float:
     return (score - worst) / (best - worst)
 
 
-def _reference_line(axes: "Axes", group: Group, tasks: Sequence[TaskSpec], ranges: Mapping[str, tuple[float, float]]) -> None:
+def _reference_line(axes: "Axes", group: Group, tasks: Sequence[Task], ranges: Mapping[str, tuple[float, float]]) -> None:
     style, width = _LINES[group.label]
     for scores in group.scores:
         known = [(place, _height(ranges[task.name], scores[task.name])) for place, task in enumerate(tasks) if task.name in scores]

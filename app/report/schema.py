@@ -85,7 +85,10 @@ class SeedsEntry(TypedDict):
 
 @with_config(_CLOSED)
 class TaskEntry(TypedDict):
-    """What a task's scores mean. `low`, `high`: bounds of the metric, null where it has none. `splits`: shares of the examples."""
+    """What a task's scores mean. `low`, `high`: bounds of the metric, null where it has none.
+
+    `splits`: shares of the examples, null where an external evaluator divides them.
+    """
 
     name: str
     metric: str
@@ -93,7 +96,7 @@ class TaskEntry(TypedDict):
     unit: str
     low: float | None
     high: float | None
-    splits: dict[str, float]
+    splits: dict[str, float] | None
 
 
 @with_config(_CLOSED)
@@ -163,7 +166,7 @@ class TrialEntry(TypedDict):
     label: str
     coefficients: Coefficients
     transform: TransformEntry
-    status: Literal["proposed", "measuring", "finished", "failed"]
+    status: Literal["proposed", "measuring", "offered", "asked", "finished", "failed"]
     scores: Scores
     seconds: float | None
     failure: str | None
@@ -176,7 +179,7 @@ class FrontDocument(TypedDict):
     schema: Annotated[Literal["mergefront/front@1"], Field(description="Name and version of this shape.")]
     study: StudyEntry
     models: ModelsEntry
-    architecture: ArchitectureEntry
+    architecture: Annotated[ArchitectureEntry | None, Field(description="Null where every task was evaluated elsewhere.")]
     space: SpaceEntry
     transform: TransformEntry
     method: MethodEntry

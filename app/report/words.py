@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.domain.front import Fit, Front
 from app.domain.study import Study
-from app.domain.task import TaskSpec
+from app.domain.task import Task
 
 # below a tenth of what the front spans, neighbours on the front are told apart
 _SURE_ENOUGH = 0.10
@@ -56,7 +56,7 @@ def _why(study: Study, fit: Fit) -> str:
     return "The study asked for it."
 
 
-def _how_sure(task: TaskSpec, front: Front, fit: Fit) -> str:
+def _how_sure(task: Task, front: Front, fit: Fit) -> str:
     if not math.isfinite(fit.loo_rmse):
         return "Its error could not be estimated: too few trials to leave one out."
     told = f"A trial left out of the fit is predicted to within {fit.loo_rmse:.3g} of {task.metric} (root mean square)"

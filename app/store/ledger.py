@@ -8,7 +8,7 @@ from sqlalchemy import Connection, exists, func, insert, select, update
 from app.domain.errors import NotFoundError
 from app.domain.front import Front
 from app.domain.study import Study
-from app.domain.trial import Lease, Trial
+from app.domain.trial import Lease, Trial, TrialStatus
 from app.store import rules, tables
 from app.store.codec import encode
 from app.store.port import Event
@@ -38,7 +38,7 @@ class Ledger:
         """Writes a step; where the study ends with it, its open trials end too."""
         self._write_study(study)
         if rules.ended(study):
-            for leased in self._open_trials():
+            for leased in self._trials_of(*rules.OPEN):
                 self.put_trial(rules.withdraw(leased, study))
         self.append(rules.study_happening(study))
         return study
@@ -79,6 +79,10 @@ class Ledger:
     def _write_study(self, study: Study) -> None:
         self._connection.execute(update(tables.studies).where(tables.studies.c.id == study.id).values(study_row(study)))
 
-    def _open_trials(self) -> list[LeasedTrial]:
-        of_study = select(tables.trials).where(tables.trials.c.study_id == self.study.id, tables.trials.c.status.in_(rules.OPEN))
+    def trials_elsewhere(self) -> list[LeasedTrial]:
+        """Those that external evaluators have or may have, by number."""
+        return self._trials_of(TrialStatus.OFFERED, TrialStatus.ASKED)
+
+    def _trials_of(self, *statuses: TrialStatus) -> list[LeasedTrial]:
+        of_study = select(tables.trials).where(tables.trials.c.study_id == self.study.id, tables.trials.c.status.in_(statuses))
         return [leased_of(row) for row in self._connection.execute(of_study.order_by(tables.trials.c.number))]

@@ -69,8 +69,9 @@ class MemoryStore(Store):
     def propose(self, study_id: str, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
         kept = [decode(Proposal, encode(proposal)) for proposal in proposals]
         with self._lock:
-            rules.check_proposable(self.study(study_id), len(self.trials(study_id)), first)
-            proposed = rules.number_trials(study_id, first, kept)
+            study = self.study(study_id)
+            rules.check_proposable(study, len(self.trials(study_id)), first)
+            proposed = rules.number_trials(study, first, kept)
             if proposed:
                 self._trials.update({trial.id: LeasedTrial(trial) for trial in proposed})
                 self._append(study_id, rules.proposed_happening(proposed))
@@ -97,6 +98,17 @@ class MemoryStore(Store):
             self._put_trial(claimed)
             return claimed.lease
 
+    def ask(self, study_id: str, owner: str, count: int, seconds: float, now: float) -> tuple[Lease, ...]:
+        given: list[Lease] = []
+        with self._lock:
+            self.study(study_id)
+            for leased in self._of_study(study_id):
+                asked = rules.ask(leased, owner, seconds, now) if len(given) < count else None
+                if asked is not None:
+                    self._put_trial(asked)
+                    given += [] if asked.lease is None else [asked.lease]
+        return tuple(given)
+
     def lease(self, trial_id: str) -> Lease | None:
         with self._lock:
             return self._leased(trial_id).lease
@@ -115,7 +127,8 @@ class MemoryStore(Store):
     def record(self, lease: Lease, measurement: Measurement) -> Trial:
         kept = decode(Measurement, encode(measurement))
         with self._lock:
-            return self._put_trial(rules.record(self._leased(lease.trial_id), lease, kept))
+            leased = self._leased(lease.trial_id)
+            return self._put_trial(rules.record(leased, lease, kept, self.study(leased.trial.study_id).spec))
 
     def record_failure(self, lease: Lease, failure: Failure) -> Trial:
         with self._lock:

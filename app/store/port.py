@@ -70,12 +70,18 @@ class Store(Protocol):
     def claim(self, trial_id: str, owner: str, seconds: float, now: float) -> Lease | None:
         """The right to measure a trial that is proposed, or whose lease ran out before `now` (seconds since the epoch).
 
-        None when it is leased, finished or failed. A trial whose last allowed attempt ran out becomes failed (code `attempts_exhausted`)
-        and None is returned: its study may now have no open trial, which the caller has to see to.
+        None when it is leased, finished, failed, or with external evaluators. A trial whose last allowed attempt ran out becomes failed
+        (code `attempts_exhausted`), with external evaluators too, and None is returned: its study may now have no open trial, which the
+        caller has to see to.
+        """
+
+    def ask(self, study_id: str, owner: str, count: int, seconds: float, now: float) -> tuple[Lease, ...]:
+        """The right to evaluate, outside the service, up to `count` trials of a study, by number: those offered, and those whose lease ran
+        out before `now` (seconds since the epoch); what `claim` says of the last allowed attempt holds.
         """
 
     def lease(self, trial_id: str) -> Lease | None:
-        """The lease under which the trial is measured, run out or not; None for one that is not measured."""
+        """The lease under which the trial is measured, here or elsewhere, run out or not; None for one that is not measured."""
 
     def renew(self, lease: Lease, seconds: float, now: float) -> Lease:
         """A heartbeat. Raises StaleLeaseError when the token is no longer the current one."""
@@ -84,13 +90,19 @@ class Store(Protocol):
         """Hands the trial back unmeasured; the attempt does not count. Raises StaleLeaseError."""
 
     def record(self, lease: Lease, measurement: Measurement) -> Trial:
-        """First result wins. Raises StaleLeaseError."""
+        """First result wins. Where scores of external evaluators are missing still, the trial is offered to them; else it is finished.
+
+        Raises StaleLeaseError.
+        """
 
     def record_failure(self, lease: Lease, failure: Failure) -> Trial:
         """Raises StaleLeaseError."""
 
     def stale_trials(self, now: float, limit: int = 100) -> tuple[str, ...]:
-        """Ids of trials that are proposed, or whose lease ran out before `now`, oldest study first: what a sweeper sends again."""
+        """Ids of trials that are proposed, or whose lease ran out before `now`, oldest study first: what a sweeper sends again.
+
+        Of those with external evaluators only the ones whose last allowed attempt ran out: the others are asked for again.
+        """
 
     def idle_studies(self, limit: int = 100) -> tuple[str, ...]:
         """Ids of studies that only an advance can move, oldest first: submitted, running with no open trial, or cancelled and as

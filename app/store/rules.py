@@ -10,12 +10,13 @@ from app.domain.ids import new_id
 from app.domain.study import Failure, Study, StudySpec, StudyStatus, check_study_step
 from app.domain.trial import MAX_ATTEMPTS, Lease, Measurement, Proposal, Trial, TrialStatus, check_trial_step
 
-OPEN = (TrialStatus.PROPOSED, TrialStatus.MEASURING)
+OPEN = (TrialStatus.PROPOSED, TrialStatus.MEASURING, TrialStatus.OFFERED, TrialStatus.ASKED)
+LEASED = (TrialStatus.MEASURING, TrialStatus.ASKED)
 
 
 @dataclass(frozen=True)
 class LeasedTrial:
-    """A trial with its lease. `token`: that of the newest claim, 0 before the first; `until`: when it runs out, if it is measured now."""
+    """A trial with its lease. `token`: that of the newest claim, 0 before the first; `until`: when it runs out, if somebody has it now."""
 
     trial: Trial
     token: int = 0
@@ -30,8 +31,22 @@ class LeasedTrial:
     def lease(self) -> Lease | None:
         return None if self.until is None else Lease(self.trial.id, self.owner, self.token, self.until)
 
+    @property
+    def worn_out(self) -> bool:
+        return self.trial.attempts >= MAX_ATTEMPTS
+
     def claimable(self, now: float) -> bool:
-        return self.trial.status is TrialStatus.PROPOSED or (self.until is not None and self.until < now)
+        """Whether a worker may take it, or has to lay it to rest."""
+        if self.trial.status is TrialStatus.ASKED and not self.worn_out:
+            return False
+        return self.trial.status is TrialStatus.PROPOSED or self._abandoned(now)
+
+    def askable(self, now: float) -> bool:
+        """Whether an external evaluator may have it."""
+        return self.trial.status is TrialStatus.OFFERED or (self.trial.status is TrialStatus.ASKED and self._abandoned(now))
+
+    def _abandoned(self, now: float) -> bool:
+        return self.until is not None and self.until < now
 
 
 @dataclass(frozen=True)
@@ -54,8 +69,17 @@ def check_proposable(study: Study, held: int, first: int) -> None:
         raise ConflictError(f"study {study.id} holds {held} trials, not {first}: read its trials again and plan anew")
 
 
-def number_trials(study_id: str, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
-    return tuple(Trial(new_id("trial"), study_id, first + place, proposal) for place, proposal in enumerate(proposals))
+def number_trials(study: Study, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
+    return tuple(
+        Trial(new_id("trial"), study.id, first + place, proposal, _first_status(study.spec, proposal))
+        for place, proposal in enumerate(proposals)
+    )
+
+
+def _first_status(spec: StudySpec, proposal: Proposal) -> TrialStatus:
+    here = any(proposal.measures(task.name) for task in spec.tasks_here)
+    elsewhere = any(proposal.measures(task.name) for task in spec.tasks_elsewhere)
+    return TrialStatus.OFFERED if elsewhere and not here else TrialStatus.PROPOSED
 
 
 def step_study(study: Study, then: StudyStatus, failure: Failure | None, at: datetime) -> Study:
@@ -107,14 +131,20 @@ def withdraw(leased: LeasedTrial, study: Study) -> LeasedTrial:
 
 
 def claim(leased: LeasedTrial, owner: str, seconds: float, now: float) -> LeasedTrial | None:
-    """The trial as claimed, or as failed where its attempts are used up; None where there is nothing to claim."""
-    if not leased.claimable(now):
-        return None
-    trial = leased.trial
-    if trial.attempts >= MAX_ATTEMPTS:
+    """The trial as a worker claims it, or as failed where its attempts are used up; None where there is nothing to claim."""
+    return _take(leased, TrialStatus.MEASURING, owner, now + seconds) if leased.claimable(now) else None
+
+
+def ask(leased: LeasedTrial, owner: str, seconds: float, now: float) -> LeasedTrial | None:
+    """The same for an external evaluator."""
+    return _take(leased, TrialStatus.ASKED, owner, now + seconds) if leased.askable(now) else None
+
+
+def _take(leased: LeasedTrial, then: TrialStatus, owner: str, until: float) -> LeasedTrial:
+    if leased.worn_out:
         return _become(leased, TrialStatus.FAILED, failure=_exhausted(leased))
-    claimed = replace(trial, status=TrialStatus.MEASURING, attempts=trial.attempts + 1)
-    return LeasedTrial(claimed, leased.token + 1, owner, now + seconds)
+    taken = replace(leased.trial, status=then, attempts=leased.trial.attempts + 1)
+    return LeasedTrial(taken, leased.token + 1, owner, until)
 
 
 def renew(leased: LeasedTrial, lease: Lease, seconds: float, now: float) -> Lease:
@@ -124,18 +154,23 @@ def renew(leased: LeasedTrial, lease: Lease, seconds: float, now: float) -> Leas
 
 def release(leased: LeasedTrial, lease: Lease) -> LeasedTrial:
     _check_current(leased, lease)
-    return _become(leased, TrialStatus.PROPOSED, attempts=leased.trial.attempts - 1)
+    before = TrialStatus.OFFERED if leased.trial.status is TrialStatus.ASKED else TrialStatus.PROPOSED
+    return _become(leased, before, attempts=leased.trial.attempts - 1)
 
 
-def record(leased: LeasedTrial, lease: Lease, measurement: Measurement) -> LeasedTrial:
+def record(leased: LeasedTrial, lease: Lease, measurement: Measurement, spec: StudySpec) -> LeasedTrial:
+    """The trial with what was measured: finished, or offered to external evaluators while scores of theirs are missing."""
     _check_current(leased, lease)
-    return _become(
-        leased,
-        TrialStatus.FINISHED,
-        scores=measurement.scores,
-        outputs=measurement.outputs,
-        seconds=measurement.seconds,
-    )
+    trial = leased.trial
+    scores = {**trial.scores, **measurement.scores}
+    found = {
+        "scores": scores,
+        "outputs": {**trial.outputs, **measurement.outputs},
+        "seconds": (trial.seconds or 0.0) + measurement.seconds,
+    }
+    if any(trial.proposal.measures(task.name) and task.name not in scores for task in spec.tasks_elsewhere):
+        return _become(leased, TrialStatus.OFFERED, attempts=0, **found)
+    return _become(leased, TrialStatus.FINISHED, **found)
 
 
 def record_failure(leased: LeasedTrial, lease: Lease, failure: Failure) -> LeasedTrial:
@@ -169,15 +204,15 @@ def _become(leased: LeasedTrial, then: TrialStatus, **changes: Any) -> LeasedTri
 
 
 def _check_current(leased: LeasedTrial, lease: Lease) -> None:
-    """A worker writes only while its token is the newest and the trial is still being measured."""
+    """Whoever holds a lease writes only while its token is the newest and the trial is still being measured."""
     if leased.token != lease.token:
         raise StaleLeaseError(f"trial {lease.trial_id}: token {lease.token} is no longer current, {leased.token} is; drop this work")
-    if leased.trial.status is not TrialStatus.MEASURING:
+    if leased.trial.status not in LEASED:
         raise StaleLeaseError(f"trial {lease.trial_id} is {leased.trial.status}, no longer measured; drop this work")
 
 
 def _exhausted(leased: LeasedTrial) -> Failure:
-    message = f"begun {leased.trial.attempts} times and never completed: every worker stopped without a word, {leased.owner} last"
+    message = f"begun {leased.trial.attempts} times and never completed: everybody who had it stopped without a word, {leased.owner} last"
     return Failure("attempts_exhausted", message)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from app.domain.errors import ConflictError, NotFoundError
 from app.domain.front import Front
 from app.domain.study import Failure, Study, StudySpec, StudyStatus
-from app.domain.trial import Lease, Measurement, Proposal, Trial, TrialStatus
+from app.domain.trial import MAX_ATTEMPTS, Lease, Measurement, Proposal, Trial, TrialStatus
 from app.store import rules
 from app.store.codec import decode
 from app.store.engine import connect, reading, writing
@@ -71,7 +71,7 @@ class SqlStore(Store):
     def propose(self, study_id: str, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
         with self._held(study_id) as ledger:
             rules.check_proposable(ledger.study, ledger.trial_count(), first)
-            proposed = rules.number_trials(study_id, first, proposals)
+            proposed = rules.number_trials(ledger.study, first, proposals)
             if proposed:
                 ledger.add_trials(proposed)
             return proposed
@@ -99,6 +99,16 @@ class SqlStore(Store):
             ledger.put_trial(claimed)
             return claimed.lease
 
+    def ask(self, study_id: str, owner: str, count: int, seconds: float, now: float) -> tuple[Lease, ...]:
+        given: list[Lease] = []
+        with self._held(study_id) as ledger:
+            for leased in ledger.trials_elsewhere():
+                asked = rules.ask(leased, owner, seconds, now) if len(given) < count else None
+                if asked is not None:
+                    ledger.put_trial(asked)
+                    given += [] if asked.lease is None else [asked.lease]
+        return tuple(given)
+
     def lease(self, trial_id: str) -> Lease | None:
         with reading(self._engine) as connection:
             return leased_of(_trial_row(connection, trial_id)).lease
@@ -115,7 +125,7 @@ class SqlStore(Store):
 
     def record(self, lease: Lease, measurement: Measurement) -> Trial:
         with self._held_trial(lease.trial_id) as (ledger, leased):
-            return ledger.put_trial(rules.record(leased, lease, measurement))
+            return ledger.put_trial(rules.record(leased, lease, measurement, ledger.study.spec))
 
     def record_failure(self, lease: Lease, failure: Failure) -> Trial:
         with self._held_trial(lease.trial_id) as (ledger, leased):
@@ -123,7 +133,8 @@ class SqlStore(Store):
 
     def stale_trials(self, now: float, limit: int = 100) -> tuple[str, ...]:
         run_out = and_(trials.c.status == TrialStatus.MEASURING.value, trials.c.until < now)
-        stale = select(trials.c.id).where(or_(trials.c.status == TrialStatus.PROPOSED.value, run_out))
+        worn_out = and_(trials.c.status == TrialStatus.ASKED.value, trials.c.until < now, trials.c.attempts >= MAX_ATTEMPTS)
+        stale = select(trials.c.id).where(or_(trials.c.status == TrialStatus.PROPOSED.value, run_out, worn_out))
         return self._ids(stale.order_by(trials.c.study_id, trials.c.number).limit(limit))
 
     def idle_studies(self, limit: int = 100) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ each test has its own schema there. Where it does not, the last line of the run 
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, make_url, text
 from app.domain.front import Figures, Fit, Front, FrontPoint, Predicted, ReferencePoint
 from app.domain.ids import new_id
 from app.domain.study import FactoryArchitecture, ModelSetSpec, Study, StudySpec, StudyStatus
-from app.domain.task import SplitShares, TaskSpec
+from app.domain.task import ExternalTask, SplitShares, TaskSpec
 from app.domain.trial import Proposal
 from app.store.engine import sqlite_url
 from app.store.memory import MemoryStore
@@ -74,9 +74,14 @@ def store(request, tmp_path) -> Iterator[Store]:
 
 @pytest.fixture
 def make_study() -> Callable[..., Study]:
-    def make(study_id: str = "", status: StudyStatus = StudyStatus.RUNNING) -> Study:
+    def make(study_id: str = "", status: StudyStatus = StudyStatus.RUNNING, elsewhere: Collection[str] = ()) -> Study:
         born = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
-        tasks = tuple(TaskSpec(name, f"/data/{name}.safetensors", "accuracy", SplitShares()) for name in ("zeros", "ones"))
+        tasks = tuple(
+            ExternalTask(name, "rating", low=0.0)
+            if name in elsewhere
+            else TaskSpec(name, f"/data/{name}.safetensors", "accuracy", SplitShares())
+            for name in ("zeros", "ones")
+        )
         models = ModelSetSpec("/models/base", {"zeros": "/models/z", "ones": "/models/o", "a": "/models/a"})
         spec = StudySpec("digits", models, FactoryArchitecture("net.py", "Net"), tasks)
         return Study(study_id or new_id("study"), spec, status, born, born, digests={"base": "ab" * 32})

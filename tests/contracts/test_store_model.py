@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, delete
 from app.domain.errors import MergefrontError
 from app.domain.front import Figures, Front
 from app.domain.study import FactoryArchitecture, Failure, ModelSetSpec, Study, StudySpec, StudyStatus
+from app.domain.task import ExternalTask, SplitShares, TaskSpec
 from app.domain.trial import Lease, Measurement, Proposal, Trial
 from app.store.memory import MemoryStore
 from app.store.port import Event
@@ -19,7 +20,8 @@ from app.store.tables import metadata
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 STUDIES = ("study_a", "study_b")
-SPEC = StudySpec("digits", ModelSetSpec("base", {"a": "a", "b": "b"}), FactoryArchitecture("net.py", "Net"), ())
+TASKS = (TaskSpec("a", "a.csv", "accuracy", SplitShares()), ExternalTask("b", "helpfulness"))
+SPEC = StudySpec("digits", ModelSetSpec("base", {"a": "a", "b": "b"}), FactoryArchitecture("net.py", "Net"), TASKS)
 study_ids = st.sampled_from(STUDIES)
 places = st.integers(0, 30)
 seconds = st.sampled_from([1.0, 5.0, 20.0])
@@ -78,7 +80,7 @@ class Twins(RuleBasedStateMachine):
 
     @rule(study_id=study_ids, count=st.integers(0, 3), off=st.sampled_from([0, 0, 0, 1]))
     def propose(self, study_id, count, off):
-        proposals = [Proposal("verify", "report", (0.1 * place, 1.0)) for place in range(count)]
+        proposals = [Proposal("verify", "report", (0.1 * place, 1.0), tasks=("b",) if place == 1 else ()) for place in range(count)]
         held = sum(study == study_id for study, _ in self.names[0].values())
         self.both(lambda store, trial: store.propose(study_id, held + off, proposals))
 
@@ -88,18 +90,27 @@ class Twins(RuleBasedStateMachine):
         if isinstance(leases[0], Lease):
             self.leases.append(leases)
 
+    @rule(study_id=study_ids, count=st.integers(1, 3), seconds=seconds)
+    def ask(self, study_id, count, seconds):
+        leases = self.both(lambda store, trial: store.ask(study_id, "e", count, seconds, self.now))
+        if isinstance(leases[0], tuple):
+            self.leases += zip(*leases, strict=True)
+
     @rule(forward=st.sampled_from([1.0, 4.0, 20.0]))
     def wait(self, forward):
         self.now += forward
 
     @precondition(lambda self: self.leases)
-    @rule(place=places, seconds=seconds, what=st.sampled_from(["renew", "release", "record", "record", "record_failure"]))
-    def write(self, place, seconds, what):
+    @rule(
+        place=places, seconds=seconds, what=st.sampled_from(["renew", "release", "record", "record", "record_failure"]),
+        tasks=st.sampled_from(["a", "b", "ab"]),
+    )  # fmt: skip
+    def write(self, place, seconds, what, tasks):
         pair = self.leases[place % len(self.leases)]
         arguments = {
             "renew": (seconds, self.now),
             "release": (),
-            "record": (Measurement({"a": self.now / 3}, {"a": "ab"}, seconds),),
+            "record": (Measurement(dict.fromkeys(tasks, self.now / 3), {"a": "ab"}, seconds),),
             "record_failure": (Failure("measurement", "NaN"),),
         }[what]
         self.both(lambda store, trial: getattr(store, what)(pair[self.stores.index(store)], *arguments))

@@ -22,7 +22,7 @@ from workers.engine.offers import offer_candidates
 from workers.engine.plan import plan
 from workers.engine.proposals import propose_adaptive, propose_design, propose_report, propose_verification
 from workers.engine.selection import points_to_verify
-from workers.engine.stages import Await, Finish, Keep, Nothing, Propose, Stage, Step
+from workers.engine.stages import FOR_WORKERS, Await, Finish, Keep, Nothing, Propose, Stage, Step
 from workers.engine.workshop import Workshop
 
 log = logging.getLogger(__name__)
@@ -57,10 +57,10 @@ def _carry_out(workshop: Workshop, study: Study, trials: Sequence[Trial], step: 
         case Propose(stage):
             proposals = _proposals(workshop, study, trials, stage)
             added = workshop.store.propose(study.id, len(trials), proposals)
-            _send(workshop, [trial.id for trial in added])
+            _send(workshop, added)
         case Await(waiting):
             # their wake-ups may have been lost with the process that sent them
-            _send(workshop, waiting)
+            _send(workshop, [trial for trial in trials if trial.id in waiting])
         case Finish() | Keep():
             workshop.store.finish(_front(workshop, study, trials))
         case Nothing():
@@ -103,6 +103,7 @@ def _evidence(workshop: Workshop, study: Study, trials: Sequence[Trial]) -> Evid
     return gather_evidence(study.spec, trials, workshop.evaluator_of(study), workshop.blobs.get)
 
 
-def _send(workshop: Workshop, trials: Sequence[str]) -> None:
+def _send(workshop: Workshop, trials: Sequence[Trial]) -> None:
     for trial in trials:
-        workshop.jobs.send("measure_trial", trial)
+        if trial.status in FOR_WORKERS:
+            workshop.jobs.send("measure_trial", trial.id)

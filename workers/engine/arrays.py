@@ -10,7 +10,7 @@ from torch import Tensor
 from app.domain.errors import UnmetError
 from app.domain.front import Predicted
 from app.domain.study import StudySpec
-from app.domain.task import TaskSpec
+from app.domain.task import ExternalTask, Task
 from app.domain.trial import Trial
 from surrogate.history import History, Outputs, Prediction, Scale
 from workers.engine.merges import fitted_trials
@@ -96,7 +96,7 @@ def _predicted(prediction: Prediction) -> list[Predicted]:
     return [Predicted(score, low, high) for score, low, high in bounds]
 
 
-def _history(spec: StudySpec, task: TaskSpec, trials: Sequence[Trial], evaluator: Evaluator, read: Reader) -> History:
+def _history(spec: StudySpec, task: Task, trials: Sequence[Trial], evaluator: Evaluator, read: Reader) -> History:
     scorer = evaluator.scorers.get(task.name)
     outputs = None
     if scorer is not None and spec.method.surrogate in _READS_OUTPUTS:
@@ -109,13 +109,14 @@ def _history(spec: StudySpec, task: TaskSpec, trials: Sequence[Trial], evaluator
     )
 
 
-def _scale(task: TaskSpec, scorer: Scorer | None) -> Scale:
+def _scale(task: Task, scorer: Scorer | None) -> Scale:
     metric = task.measure
-    examples = None if scorer is None else scorer.examples("search")
+    told = task.examples if isinstance(task, ExternalTask) else None
+    examples = told if scorer is None else scorer.examples("search")
     return Scale(metric.low, metric.high, metric.maximize, examples, metric.proportion)
 
 
-def _outputs(task: TaskSpec, trials: Sequence[Trial], scorer: Scorer, read: Reader) -> Outputs | None:
+def _outputs(task: Task, trials: Sequence[Trial], scorer: Scorer, read: Reader) -> Outputs | None:
     digests = [trial.outputs.get(task.name) for trial in trials]
     stored = [digest for digest in digests if digest is not None]
     if len(stored) < len(digests):

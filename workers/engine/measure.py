@@ -65,7 +65,7 @@ def _measurement(workshop: Workshop, spec: StudySpec, trial: Trial, evaluator: E
     started = time.perf_counter()
     evaluation = evaluator.evaluate(trial.proposal)
     seconds = time.perf_counter() - started
-    scores = {task.name: _checked(task, evaluation.scores) for task in spec.tasks if trial.proposal.measures(task.name)}
+    scores = {task.name: _checked(task, evaluation.scores) for task in spec.tasks_here if trial.proposal.measures(task.name)}
     # outputs on the report split would let a surrogate see what no choice may see
     outputs = evaluation.outputs if trial.proposal.split == "search" else {}
     return Measurement(scores, _store_outputs(workshop, outputs), seconds)

@@ -7,7 +7,8 @@ from enum import StrEnum
 from app.domain.study import StudySpec
 from app.domain.trial import Trial, TrialStatus
 
-OPEN = frozenset({TrialStatus.PROPOSED, TrialStatus.MEASURING})
+OPEN = frozenset({TrialStatus.PROPOSED, TrialStatus.MEASURING, TrialStatus.OFFERED, TrialStatus.ASKED})
+FOR_WORKERS = frozenset({TrialStatus.PROPOSED, TrialStatus.MEASURING})
 
 
 class Stage(StrEnum):

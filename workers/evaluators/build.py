@@ -9,10 +9,17 @@ from checkpoints.gram import gram
 from checkpoints.transforms.prepare import prepare_transform
 from workers.evaluators.content import read_content
 from workers.evaluators.evaluator import MergeEvaluator
+from workers.evaluators.external import open_external
 from workers.evaluators.merges import Merges, choose_place, to_transform
 from workers.evaluators.passes import SPLITS, Pass, plan_passes, token_weights
+from workers.evaluators.protocol import Evaluator
 from workers.evaluators.scorer import TaskScorer
 from workers.evaluators.tasks import TaskContent
+
+
+def open_evaluator(spec: StudySpec, device: str, memory: int | None = None) -> Evaluator:
+    """What measures the tasks of a study that are measured here, which may be none. Otherwise as `build_evaluator`."""
+    return build_evaluator(spec, device, memory) if spec.tasks_here else open_external(spec)
 
 
 def build_evaluator(spec: StudySpec, device: str, memory: int | None = None) -> MergeEvaluator:

@@ -43,7 +43,7 @@ class TaskContent:
 def read_tasks(spec: StudySpec, weights: FoundWeights, findings: Findings) -> list[TaskContent]:
     """Every task that could be read; whatever is wrong with the others goes into `findings`."""
     datasets = _read_datasets(spec, findings)
-    readable = [task for task in spec.tasks if task.name in datasets]
+    readable = [task for task in spec.tasks_here if task.name in datasets]
     read = [findings.attempt(partial(_read_task, spec, task, datasets[task.name], weights)) for task in readable]
     return [task for task in read if task is not None]
 
@@ -51,10 +51,10 @@ def read_tasks(spec: StudySpec, weights: FoundWeights, findings: Findings) -> li
 def _read_datasets(spec: StudySpec, findings: Findings) -> dict[str, Dataset]:
     """By task; tasks that name one file share it."""
     by_path: dict[str, Dataset | None] = {}
-    for task in spec.tasks:
+    for task in spec.tasks_here:
         if by_path.get(task.data) is None:
             by_path[task.data] = findings.attempt(partial(read_dataset, Path(task.data), f"tasks.{task.name}.data"))
-    return {task.name: dataset for task in spec.tasks if (dataset := by_path[task.data]) is not None}
+    return {task.name: dataset for task in spec.tasks_here if (dataset := by_path[task.data]) is not None}
 
 
 def _read_task(spec: StudySpec, task: TaskSpec, dataset: Dataset, weights: FoundWeights) -> TaskContent:
@@ -80,7 +80,7 @@ def _metric_faults(task: TaskSpec, kind: OutputKind) -> list[Fault]:
     return []
 
 
-def _is_language_model(architecture: Architecture) -> bool:
+def _is_language_model(architecture: Architecture | None) -> bool:
     return isinstance(architecture, TransformersArchitecture) and architecture.auto_class == "AutoModelForCausalLM"
 
 

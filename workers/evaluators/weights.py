@@ -1,7 +1,7 @@
 """The weights of a study: its checkpoints opened, its module built, each held against the other."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -56,15 +56,18 @@ class FoundWeights:
 def read_weights(spec: StudySpec, findings: Findings) -> FoundWeights:
     """Open the checkpoints, build the module, and hold them against each other; whatever is wrong goes into `findings`.
 
-    No tensor is read but where checkpoints must agree.
+    No tensor is read but where checkpoints must agree. Without an architecture the checkpoints are taken as they stand.
     """
     base = findings.attempt(lambda: _open(spec.models.base, "models.base"))
     tuned = {name: findings.attempt(partial(_open, path, f"models.tuned.{name}")) for name, path in spec.models.tuned.items()}
-    network = findings.attempt(lambda: build_network(spec.architecture, base))
+    opened = {name: layout for name, layout in tuned.items() if layout is not None}
+    architecture = spec.architecture
+    if architecture is None:
+        return _bare_weights(spec, base, opened, findings)
+    network = findings.attempt(lambda: build_network(architecture, base))
     if base is None:
         return FoundWeights(None, network, None, None)
     binding = None if network is None else findings.attempt(lambda: plan_binding(network, _shapes(base)))
-    opened = {name: layout for name, layout in tuned.items() if layout is not None}
     if network is None or binding is None or len(opened) < len(tuned):
         return FoundWeights(None, network, binding, None)
     models = findings.attempt(lambda: fit_models(base, opened, network, binding))
@@ -72,7 +75,15 @@ def read_weights(spec: StudySpec, findings: Findings) -> FoundWeights:
     return FoundWeights(models, network, binding, groups)
 
 
-def open_models(spec: ModelSetSpec, architecture: Architecture) -> ModelSet:
+def _bare_weights(spec: StudySpec, base: Layout | None, tuned: Mapping[str, Layout], findings: Findings) -> FoundWeights:
+    if base is None or len(tuned) < len(spec.models.tuned):
+        return FoundWeights(None, None, None, None)
+    models = findings.attempt(lambda: _fit(base, tuned, [COUNTERS]))
+    groups = None if models is None else findings.attempt(lambda: _group(models, spec))
+    return FoundWeights(models, None, None, groups)
+
+
+def open_models(spec: ModelSetSpec, architecture: Architecture | None) -> ModelSet:
     """The model set as studies read it: names of one family matched, heads of single tasks left out of the merge.
 
     Raises RefusedError with every fault.
@@ -103,8 +114,12 @@ def fit_models(base: Layout, tuned: Mapping[str, Layout], network: Network, bind
     alike = {name: network.naming.align(layout, base) if layout.kind == "full" else layout for name, layout in tuned.items()}
     heads = network.naming.find(network.own, base.tensors).values()
     uneven = [name for name in binding.optional if any(_differs(name, base, layout) for layout in alike.values())]
+    return _fit(base, alike, [*(f"^{re.escape(name)}$" for name in (*heads, *uneven)), COUNTERS])
+
+
+def _fit(base: Layout, tuned: Mapping[str, Layout], private: Sequence[str]) -> ModelSet:
     try:
-        return fit_model_set(base, alike, [*(f"^{re.escape(name)}$" for name in (*heads, *uneven)), COUNTERS])
+        return fit_model_set(base, tuned, private)
     except CheckpointError as error:
         raise _refused("models.tuned", error.faults) from error
 

@@ -53,7 +53,7 @@ async function show(id) {
   shown = await (await ask(`/v1/studies/${id}`)).json();
   $("#study").hidden = false;
   $("#study h2").textContent = shown.name;
-  const done = shown.trials.finished + shown.trials.failed, all = done + shown.trials.proposed + shown.trials.measuring;
+  const done = shown.trials.finished + shown.trials.failed, all = Object.values(shown.trials).reduce((sum, count) => sum + count);
   $("#state").textContent = `${shown.status}, ${done} of ${all} trials` + (shown.failure ? `: ${shown.failure.message}` : "");
   const answer = await ask(`/v1/studies/${id}/front`);
   front = answer.ok ? await answer.json() : null;

@@ -52,7 +52,10 @@ class StudyDetail(StudyShape):
 
     trials: Annotated[
         dict[TrialStatus, int],
-        Field(description="How many trials there are of each status.", examples=[dict(proposed=0, measuring=1, finished=41, failed=0)]),
+        Field(
+            description="How many trials there are of each status: `offered` waits for an external evaluator, `asked` is with one.",
+            examples=[{"proposed": 0, "measuring": 1, "offered": 0, "asked": 0, "finished": 41, "failed": 0}],
+        ),
     ]
     digests: Annotated[dict[str, str], Field(description="sha256 of every input, by its key.", examples=[{"models.base": "ab" * 32}])]
 

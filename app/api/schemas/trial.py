@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from app.api.schemas.study import FailureShape, failure_shape
+from app.domain.study import TransformSpec
 from app.domain.task import Split
 from app.domain.trial import Origin, Trial, TrialStatus
 
@@ -16,6 +17,10 @@ class TrialTransform(BaseModel):
     density: Annotated[float, Field(description="Share of entries kept, of ties and magnitude.", examples=[0.2])]
     drop: Annotated[float, Field(description="Share of entries dropped, of dare.", examples=[0.0])]
     seed: Annotated[int, Field(description="Of dare.", examples=[0])]
+
+
+def transform_shape(transform: TransformSpec) -> TrialTransform:
+    return TrialTransform(name=transform.name, density=transform.density, drop=transform.drop, seed=transform.seed)
 
 
 class TrialShape(BaseModel):
@@ -32,7 +37,7 @@ class TrialShape(BaseModel):
     scores: Annotated[dict[str, float], Field(description="By task, in the metric's sign.", examples=[{"mnist": 0.97, "landsat": 0.81}])]
     seconds: Annotated[float | None, Field(description="How long measuring took.", examples=[1.25])]
     failure: Annotated[FailureShape | None, Field(description="Why it has no scores.", examples=[None])]
-    attempts: Annotated[int, Field(description="How often measuring was begun.", examples=[1])]
+    attempts: Annotated[int, Field(description="How often the half that is due, or was last, was begun.", examples=[1])]
 
 
 class TrialPage(BaseModel):
@@ -44,7 +49,6 @@ class TrialPage(BaseModel):
 
 def trial_shape(trial: Trial) -> TrialShape:
     proposal = trial.proposal
-    transform = proposal.transform
     return TrialShape(
         id=trial.id,
         number=trial.number,
@@ -52,7 +56,7 @@ def trial_shape(trial: Trial) -> TrialShape:
         split=proposal.split,
         label=proposal.label,
         coefficients=list(proposal.coefficients),
-        transform=TrialTransform(name=transform.name, density=transform.density, drop=transform.drop, seed=transform.seed),
+        transform=transform_shape(proposal.transform),
         status=trial.status,
         scores=dict(trial.scores),
         seconds=trial.seconds,

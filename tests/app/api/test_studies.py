@@ -167,7 +167,7 @@ class TestRead:
         house.measure(study, 2)
         by_id, by_name = client.get(f"/v1/studies/{study.id}"), client.get("/v1/studies/images-2")
         assert by_id.json() == by_name.json()
-        assert by_id.json()["trials"] == {"proposed": 0, "measuring": 0, "finished": 2, "failed": 0}
+        assert by_id.json()["trials"] == {"proposed": 0, "measuring": 0, "offered": 0, "asked": 0, "finished": 2, "failed": 0}
 
     def test_pages(self, house, client):
         made = [house.study(client, name=f"s{place}").id for place in range(5)]

@@ -12,7 +12,7 @@ from workers.engine.measure import measure
 from workers.engine.plan import plan
 from workers.engine.stages import Await, Finish, Propose, Stage, open_trials, searched
 
-PROPOSED, MEASURING, FINISHED, FAILED = TrialStatus
+PROPOSED, MEASURING, OFFERED, ASKED, FINISHED, FAILED = TrialStatus
 BORN = datetime(2026, 1, 1, tzinfo=UTC)
 METHOD = MethodSpec("bayesian", "output", budget=12, seed=1, acquisition="output", batch=2, tolerance=0.05, patience=2)
 

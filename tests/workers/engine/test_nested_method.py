@@ -15,7 +15,7 @@ from workers.engine.stages import Await, Propose, Stage, searched
 from workers.evaluators.protocol import Evaluation
 
 NAMES = ("one", "two", "three", "four")
-PROPOSED, MEASURING, FINISHED, FAILED = TrialStatus
+PROPOSED, MEASURING, OFFERED, ASKED, FINISHED, FAILED = TrialStatus
 
 
 def spec_of(*preferences, budget=40, seed=0):

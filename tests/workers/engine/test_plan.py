@@ -12,7 +12,7 @@ from workers.engine.plan import plan
 from workers.engine.stages import Await, Finish, Keep, Nothing, Propose, Stage
 
 BORN = datetime(2026, 1, 1, tzinfo=UTC)
-PROPOSED, MEASURING, FINISHED, FAILED = TrialStatus
+PROPOSED, MEASURING, OFFERED, ASKED, FINISHED, FAILED = TrialStatus
 
 # (trials as origin, split, status) -> step
 TABLE = {
