@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from app.actions.localise import local_spec
-from app.blobs.local import open_blobs
+from app.blobs.opening import open_place
 from app.config import Settings
 from app.domain.study import Study, StudySpec
 from app.jobs.celery_producer import CeleryJobs
@@ -27,7 +27,8 @@ def open_workshop(settings: Settings) -> Workshop:
 
     Raises RefusedError for a device that is not here, UnavailableError where a place cannot be reached.
     """
-    store, blobs = open_store(settings.database_url), open_blobs(settings.data / "blobs")
+    store = open_store(settings.database_url)
+    blobs = open_place(settings.blobs, settings.data, settings.s3_endpoint, settings.cache_bytes)
     localise = partial(local_spec, open_catalog(settings.database_url), blobs, settings.data / "local")
     return Workshop(
         store,

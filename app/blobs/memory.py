@@ -36,7 +36,8 @@ class MemoryBlobs(Blobs):
         return (content[start : start + size] for start in range(0, len(content), size))
 
     def local(self, digest: str) -> Path:
+        content = self.get(digest)
         path = self._scratch / digest
         if not path.exists():  # a reader may have it mapped
-            path.write_bytes(self.get(digest))
+            path.write_bytes(content)
         return path

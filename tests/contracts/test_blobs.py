@@ -4,17 +4,25 @@ import hashlib
 
 import pytest
 
+from app.blobs.cache import Cache
 from app.blobs.local import open_blobs
 from app.blobs.memory import MemoryBlobs
+from app.blobs.s3 import open_s3
 from app.domain.errors import NotFoundError
 
 ABSENT = hashlib.sha256(b"absent").hexdigest()
 CONTENTS = [b"", b"weights", bytes(range(256)) * 9000]
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=["memory", "local", "s3"])
 def blobs(request, tmp_path):
-    return MemoryBlobs(tmp_path) if request.param == "memory" else open_blobs(tmp_path / "blobs")
+    match request.param:
+        case "memory":
+            return MemoryBlobs(tmp_path)
+        case "local":
+            return open_blobs(tmp_path / "blobs")
+        case _:
+            return open_s3(f"s3://blobs/{tmp_path.name}", request.getfixturevalue("s3"), Cache(tmp_path / "cache", 1 << 30))
 
 
 class TestPut:
