@@ -65,7 +65,7 @@ class MergedAdapter:
 
 
 def stack_adapters(models: ModelSet, coefficients: Coefficients) -> MergedAdapter:
-    """The merge at `coefficients` with every module's factors stacked: rank at most sum r_n, the same DeltaW.
+    """The merge at `coefficients` with every module's factors stacked: rank at most sum r_n, the same DeltaW; rank r where all share A.
 
     Tensors that an adapter stores whole (modules_to_save) are merged whole; task-private ones stay with their tasks.
     Raises ExportError where a tuned checkpoint is no adapter, or nothing but the base is left at these coefficients.
@@ -110,9 +110,22 @@ def _scaled(adapters: Iterable[AdapterSource], tensor: str, coefficients: Sequen
 
 
 def _stacked(factors: Sequence[LowRank]) -> LowRank:
+    first, *others = factors
+    # linearised adapters share one factor, the start A0: the others add up, at the same rank
+    if all(torch.equal(first.right, other.right) for other in others):
+        return LowRank(_sum([factor.left for factor in factors], factors), first.right.float(), 1.0, first.form)
+    if all(torch.equal(first.left, other.left) for other in others):
+        return LowRank(first.left.float(), _sum([factor.right for factor in factors], factors), 1.0, first.form)
     left = torch.cat([factor.left.double() * factor.scale for factor in factors], dim=1).float()
     right = torch.cat([factor.right.float() for factor in factors])
     return LowRank(left, right, 1.0, factors[0].form)
+
+
+def _sum(sides: Sequence[Tensor], factors: Sequence[LowRank]) -> Tensor:
+    total = torch.zeros_like(sides[0], dtype=torch.float64)
+    for side, factor in zip(sides, factors, strict=True):
+        total += side.double() * factor.scale
+    return total.float()
 
 
 def _merged_whole(models: ModelSet, tensor: str, coefficients: Coefficients) -> Tensor:

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from checkpoints.errors import LayoutError
 from checkpoints.layout import Layout, open_layout
-from checkpoints.read import DTYPES, MappedTensors
+from checkpoints.pack import WORDS
+from checkpoints.read import MappedTensors
 
 AdapterKind = Literal["lora", "llora", "tangent"]
 
-_WORDS = {dtype: word for word, dtype in DTYPES.items()}
 _BLOCK = 1 << 22
 
 
@@ -104,6 +104,6 @@ def _digest(tensors: Iterable[tuple[str, tuple[int, ...], Iterable[Tensor]]]) ->
     for name, shape, blocks in tensors:
         for number, block in enumerate(blocks):
             if number == 0:
-                total.update(f"{name}\0{_WORDS[block.dtype]}\0{list(shape)}\n".encode())
+                total.update(f"{name}\0{WORDS[block.dtype]}\0{list(shape)}\n".encode())
             total.update(block.view(torch.uint8).numpy().data)
     return total.hexdigest()

@@ -75,11 +75,12 @@ def read_header(path: Path) -> Header:
 
 
 def _header_length(path: Path, prefix: bytes, size: int) -> int:
-    if prefix.startswith(_PICKLE_STARTS):
+    length = int.from_bytes(prefix, "little")
+    # a header of 640 bytes starts like a pickle too, but then there is one
+    if prefix.startswith(_PICKLE_STARTS) and (length > MAX_HEADER_BYTES or PREFIX_BYTES + length > size):
         raise HeaderError(path, "this is a pickle, which can run code when read: save it again with safetensors.torch.save_file")
     if len(prefix) < PREFIX_BYTES:
         raise HeaderError(path, f"truncated: {size} bytes are too few for a safetensors file")
-    length = int.from_bytes(prefix, "little")
     if length > MAX_HEADER_BYTES:
         raise HeaderError(path, f"a header of {length} bytes exceeds the limit of {MAX_HEADER_BYTES}: no safetensors file, or hostile")
     if PREFIX_BYTES + length > size:

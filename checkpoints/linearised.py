@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
 from torch import Tensor
 
 from checkpoints.adapter_config import read_adapter_config
@@ -18,6 +17,7 @@ from checkpoints.adapter_metadata import AdapterMetadata, digest_tensors, read_m
 from checkpoints.adapters import PREFIX
 from checkpoints.errors import LayoutError, MisfitError, NotFiniteError
 from checkpoints.layout import ADAPTER, ADAPTER_CONFIG, TANGENT, open_layout
+from checkpoints.pack import pack_tensors
 from checkpoints.read import MappedTensors
 
 _A, _B = ".lora_A.weight", ".lora_B.weight"
@@ -49,9 +49,8 @@ class LinearisedAdapter:
         tensors = {f"{PREFIX}{layer}{_A}": factor for layer, factor in self.a.items()}
         tensors |= {f"{PREFIX}{layer}{_B}": factor for layer, factor in self.b.items()}
         tensors |= {f"{PREFIX}{name}": tensor for name, tensor in self.private.items()}
-        held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         config = json.dumps(self.config(), indent=2, sort_keys=True) + "\n"
-        return {ADAPTER: save(held, metadata=self.metadata.texts()), ADAPTER_CONFIG: config.encode()}
+        return {ADAPTER: pack_tensors(tensors, self.metadata.texts()), ADAPTER_CONFIG: config.encode()}
 
     def config(self) -> dict[str, Any]:
         """What belongs into adapter_config.json."""

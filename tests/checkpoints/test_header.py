@@ -138,6 +138,10 @@ class TestRefusesBrokenFiles:
         with pytest.raises(HeaderError, match="save_file"):
             read_header(file)
 
+    @pytest.mark.parametrize("length", [0x280, 0x380, 0x480, 0x580])
+    def test_a_header_whose_length_looks_like_a_pickle_is_none(self, file, length):
+        assert "a" in read_header(write_raw(file, json.dumps({"a": F32}).encode().ljust(length))).tensors
+
     def test_bytes_behind_the_last_tensor(self, file):
         with pytest.raises(HeaderError, match="8 bytes behind"):
             read_header(write_header(file, {"a": F32}, b"\0" * 16))

@@ -63,7 +63,9 @@ def load_tangent(network: nn.Module, directory: Path) -> TangentModel:
     lost = [name for name in adapter.a if name not in adaptable(network)]
     if lost:
         raise RefusedError([Fault(str(directory), f"adapts layers that the network does not have: {', '.join(lost)}")])
-    network.load_state_dict(dict(adapter.private), strict=False)
+    for name, tensor in adapter.private.items():
+        owner, _, leaf = name.rpartition(".")
+        setattr(network.get_submodule(owner), leaf, nn.Parameter(tensor, requires_grad=False))
     like = next(network.parameters())
     factors = {name: Factor(adapter.a[name].to(like), adapter.b[name].to(like), adapter.scale) for name in adapter.a}
     return TangentModel(network, factors)
@@ -84,14 +86,9 @@ def push_forward(network: nn.Module, factors: Mapping[str, Factor], call: Callab
 
     directions = {layer: factor.b for layer, factor in factors.items()}
     zeros = {layer: torch.zeros_like(b) for layer, b in directions.items()}
-    with _differentiable_attention():
-        try:
-            values, slopes = torch.func.jvp(outputs, (zeros,), (directions,))
-        except (NotImplementedError, RuntimeError) as error:
-            refusal = _refusal(error)
-            if refusal is None:
-                raise
-            raise refusal from error
+    with differentiable_layers():
+        pair: Any = torch.func.jvp(outputs, (zeros,), (directions,))
+    values, slopes = pair
     return tree_unflatten(values, form[0]), tree_unflatten(slopes, form[0])
 
 
@@ -110,13 +107,21 @@ def _adapted(network: nn.Module, factors: Mapping[str, Factor]) -> Iterator[None
 
 
 @contextmanager
-def _differentiable_attention() -> Iterator[None]:
-    """Fused attention has no forward derivative; the same sum in plain operations has one."""
+def differentiable_layers() -> Iterator[None]:
+    """Within, attention runs in plain operations, since fused kernels have no forward derivative.
+
+    Raises RefusedError for another layer that has none.
+    """
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with sdpa_kernel(SDPBackend.MATH):
             yield
+    except (NotImplementedError, RuntimeError) as error:
+        refusal = _refusal(error)
+        if refusal is None:
+            raise
+        raise refusal from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
 
@@ -130,7 +135,7 @@ def _check_attention(network: Any) -> None:
 
 def _refusal(error: Exception) -> RefusedError | None:
     text = str(error)
-    if "forward AD" not in text and "forward-mode" not in text:
+    if not any(words in text for words in ("forward AD", "forward mode AD", "forward-mode")):
         return None
     problem = "a layer has no forward derivative, which linearising through the whole network takes; fused attention is one such"
     return RefusedError([Fault("architecture", f"{problem}: {text.splitlines()[0]}")])
