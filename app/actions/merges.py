@@ -13,6 +13,7 @@ from app.domain.front import Front
 from app.domain.ids import new_id
 from app.domain.merge import Merge
 from app.domain.study import Study
+from app.domain.trial import Proposal
 from app.store.catalog import Catalog
 from app.store.port import Store
 from checkpoints.stream import ARITHMETIC
@@ -42,6 +43,13 @@ def merge_at(study: Study, front: Front | None, names: Sequence[str], coefficien
     if not all(map(math.isfinite, coefficients)):
         raise RefusedError([Fault("coefficients", "every one is a finite number")])
     return _merge(study, tuple(coefficients), front.pairing if front else "", "named by its coefficients")
+
+
+def merge_of_trial(study: Study, proposal: Proposal) -> Merge:
+    """What a trial measures, whose transform may be a baseline's."""
+    transform = None if proposal.transform == study.spec.transform else proposal.transform
+    measured = study if transform is None else replace(study, spec=replace(study.spec, transform=transform))
+    return replace(_merge(measured, proposal.coefficients, "", "measured by a trial"), transform=transform)
 
 
 def base_of(study: Study, front: Front) -> Merge:

@@ -8,6 +8,7 @@ from fastapi import Header, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from app.actions.external import AskedTrial, ask_trials, find_errand, prolong, tell_failure, tell_scores
+from app.actions.merges import keep_merge, merge_of_trial
 from app.actions.studies import has_ended
 from app.api.auth import CallerOf, ServiceOf, guarded_router
 from app.api.problems import problem_responses
@@ -16,6 +17,7 @@ from app.api.schemas.trial import TrialShape, trial_shape
 from app.api.service import Service
 from app.api.studies import StudyOf
 from app.api.waiting import applied, wanted_seconds
+from app.domain.merge import Merge
 from app.domain.study import Study
 
 router = guarded_router("/v1", "external evaluators")
@@ -68,5 +70,7 @@ def tell_result(result: Result, trial_id: TrialId, service: ServiceOf, caller: C
     return trial_shape(tell_failure(service.store, service.jobs, errand, result.failure or ""))
 
 
-def _ask(service: Service, study: Study, owner: str, count: int, seconds: float) -> tuple[AskedTrial, ...]:
-    return ask_trials(service.store, service.jobs, study, owner, count, seconds, time.time())
+def _ask(service: Service, study: Study, owner: str, count: int, seconds: float) -> list[tuple[AskedTrial, Merge]]:
+    asked = ask_trials(service.store, service.jobs, study, owner, count, seconds, time.time())
+    merges = [keep_merge(service.catalog, merge_of_trial(study, one.trial.proposal))[0] for one in asked]
+    return list(zip(asked, merges, strict=True))

@@ -20,8 +20,10 @@ _open: Kept[Ingredients] = Kept(16)
 
 def files_of(service: Service, study: Study, merge: Merge, whole: bool = False) -> Mapping[str, VirtualFile]:
     """The files of a merge by name. Raises NotFoundError and ConflictError where its checkpoints are gone or changed; CheckpointError."""
+    study = merge.study(study)
     local = _local(service, study)
-    found = _open.get_or_make((study.id, merge.pairing, repr(local)), lambda: _ingredients(service, study, local, merge.pairing))
+    key = study.id, merge.pairing, study.spec.transform, repr(local)
+    found = _open.get_or_make(key, lambda: _ingredients(service, study, local, merge.pairing))
     named = {key: digest for key, digest in study.digests.items() if not is_registered(_place(study, key))}
     check_unchanged(found.models, named, study.created)
     return merge_files(found, study, merge, whole)

@@ -1,11 +1,11 @@
 """Merges: the weights at one coefficient vector, virtual until somebody reads them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from app.domain.front import Predicted
-from app.domain.study import Study, StudySpec
+from app.domain.study import Study, StudySpec, TransformSpec
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,7 @@ class Merge:
     """A merge of a study that was asked for. `digest`: of inputs, transform and coefficients. `point`: its number on the front, if any.
 
     `how`: it was named, in words. `pairing`: as in app.domain.front.Front. Scores by task, where known: `predicted`; `search`, `report`.
+    `transform`: of its task vectors, None for the study's.
     """
 
     id: str
@@ -27,6 +28,11 @@ class Merge:
     predicted: Mapping[str, Predicted] = field(default_factory=dict)
     search: Mapping[str, float] = field(default_factory=dict)
     report: Mapping[str, float] = field(default_factory=dict)
+    transform: TransformSpec | None = None
+
+    def study(self, study: Study) -> Study:
+        """Its study, under the merge's own transform."""
+        return study if self.transform is None else replace(study, spec=replace(study.spec, transform=self.transform))
 
 
 @dataclass(frozen=True)

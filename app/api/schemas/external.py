@@ -1,14 +1,17 @@
 """What external evaluators are told, and what they tell."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.actions.external import AskedTrial
+from app.api.schemas.merge import MERGE_ID
 from app.api.schemas.study import STUDY_ID
 from app.api.schemas.trial import TrialTransform, transform_shape
 from app.domain.columns import columns
+from app.domain.merge import Merge
 from app.domain.study import Study, StudyStatus
 from app.domain.task import Split
 from app.domain.trial import Lease
@@ -22,10 +25,11 @@ Until = Annotated[datetime, Field(description="When the trial goes to somebody e
 
 
 class TrialLinks(BaseModel):
-    """Where to answer."""
+    """Where the weights are, and where to answer."""
 
     heartbeat: Annotated[str, Field(description="Keeps the lease.", examples=[f"/v1/trials/{TRIAL_ID}/heartbeat"])]
     result: Annotated[str, Field(description="Takes the scores, or why there are none.", examples=[f"/v1/trials/{TRIAL_ID}/result"])]
+    weights: Annotated[str, Field(description="The merge's files, computed as they are read.", examples=[f"/v1/merges/{MERGE_ID}/files"])]
 
 
 class AskedShape(BaseModel):
@@ -95,15 +99,15 @@ class Result(BaseModel):
         return self
 
 
-def asked_trials(study: Study, asked: tuple[AskedTrial, ...]) -> AskedTrials:
-    return AskedTrials(study=study.id, status=study.status, items=[_asked(study, one) for one in asked])
+def asked_trials(study: Study, asked: Sequence[tuple[AskedTrial, Merge]]) -> AskedTrials:
+    return AskedTrials(study=study.id, status=study.status, items=[_asked(study, one, merge) for one, merge in asked])
 
 
 def lease_shape(lease: Lease) -> LeaseShape:
     return LeaseShape(trial=lease.trial_id, token=lease.token, lease_until=_moment(lease))
 
 
-def _asked(study: Study, asked: AskedTrial) -> AskedShape:
+def _asked(study: Study, asked: AskedTrial, merge: Merge) -> AskedShape:
     trial, proposal = asked.trial, asked.trial.proposal
     return AskedShape(
         id=trial.id,
@@ -116,7 +120,9 @@ def _asked(study: Study, asked: AskedTrial) -> AskedShape:
         token=asked.lease.token,
         lease_until=_moment(asked.lease),
         attempts=trial.attempts,
-        links=TrialLinks(**{name: f"/v1/trials/{trial.id}/{name}" for name in ("heartbeat", "result")}),
+        links=TrialLinks(
+            heartbeat=f"/v1/trials/{trial.id}/heartbeat", result=f"/v1/trials/{trial.id}/result", weights=f"/v1/merges/{merge.id}/files"
+        ),
     )
 
 

@@ -4,9 +4,11 @@ import time
 from datetime import datetime
 
 import pytest
+import torch
+from safetensors.torch import load, load_file, save_file
 
 from app.domain.key import Scope
-from app.domain.study import StudyStatus
+from app.domain.study import StudyStatus, TransformSpec
 from app.domain.task import ExternalTask
 from app.domain.trial import Measurement, Proposal, TrialStatus
 from app.jobs.port import Job
@@ -72,6 +74,27 @@ class TestAsking:
 
     def test_is_for_keys_that_may_write(self, house, study):
         assert house.client(Scope.READ).post(f"/v1/studies/{study.id}/trials:ask").status_code == 403
+
+
+class TestWeights:
+    def test_are_those_of_the_trial_under_its_own_transform(self, house, client, example, files):
+        changes = {"tasks": dict.fromkeys(example["tasks"], RIGHT)}
+        draw = torch.Generator().manual_seed(0)
+        for name in ("base", "mnist", "landsat"):
+            save_file({"weight": torch.randn(8, 8, generator=draw)}, files / f"{name}.safetensors")
+        study = house.study(client, **changes)
+        house.store.step_study(study.id, StudyStatus.RUNNING)
+        transforms = (TransformSpec(), TransformSpec("ties", 0.2))
+        house.store.propose(study.id, 0, [Proposal("baseline", "search", (0.5, 0.5), transform=one) for one in transforms])
+        first, second = (load(self.read(client, asked)) for asked in ask(client, study, n=2)["items"])
+        base, mnist, landsat = (load_file(files / f"{name}.safetensors")["weight"] for name in ("base", "mnist", "landsat"))
+        assert torch.allclose(first["weight"], (mnist + landsat) / 2, atol=1e-6)
+        changed = (second["weight"] != base).float().mean()
+        assert 0.15 < changed < 0.45
+
+    def read(self, client, asked):
+        (file,) = [one for one in client.get(asked["links"]["weights"]).json()["items"] if one["name"].endswith(".safetensors")]
+        return client.get(file["href"]).content
 
 
 class TestTelling:
