@@ -43,12 +43,15 @@ class Outputs:
     `smooth`: the same shapes, differentiable, the metric without its steps (softmax instead of argmax); None where there is none.
     `targets`: m right classes, where the score is the plain accuracy of the largest column: both forms are then read from margins,
     several times faster. None for any other score.
+    `deviation`: outputs n x m x q -> n standard errors of the scores over examples like these; None where they follow from the
+    score's bounds, or are unknown.
     """
 
     values: Tensor
     score: Callable[[Tensor], Tensor]
     smooth: Callable[[Tensor], Tensor] | None = None
     targets: Tensor | None = None
+    deviation: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
