@@ -1,19 +1,26 @@
 """Who may ask what: every call without a key, with the wrong scope, of a foreign tenant, and behind a foreign name."""
 
+import hashlib
 import re
-from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
+import torch
 from fastapi.routing import APIRoute, iter_route_contexts
+from safetensors.torch import save_file
 
 from app.api.auth import STREAM, scope_of
 from app.api.problems import MEDIA_TYPE
+from app.domain.checkpoint import Checkpoint, Dataset
 from app.domain.errors import RefusedError
 from app.domain.key import Scope
+from app.domain.merge import Merge
+from app.domain.upload import Upload
 from app.main import ROUTERS, check_closed
 
 OPEN = {"/", "/explorer.css", "/explorer.js", "/healthz", "/readyz", "/openapi.json", "/docs", "/docs/start.js", "/docs/{asset}"}
-IDS = {"study_id": f"study_{'0' * 26}", "reference": f"study_{'0' * 26}"}
+NOWHERE = {"/docs/{asset}", "/hub/api/models/{reference}/{model}/tree/{revision}/{folder:path}"}
+"""Calls that name nothing of anybody's, and one that lists folders, which no merge here has."""
 
 
 def calls():
@@ -25,9 +32,41 @@ def calls():
                 yield pytest.param(route, method, id=f"{method} {route.path}")
 
 
-def ask(client, route, method):
-    path = re.sub(r"\{([^}:]+)(:[^}]+)?\}", lambda found: IDS.get(found[1], "0" * 26), route.path)
+def ask(client, route, method, names=MappingProxyType({"reference": f"study_{'0' * 26}"})):
+    path = re.sub(r"\{([^}:]+)(:[^}]+)?\}", lambda found: names.get(found[1], "0" * 26), route.path)
     return client.request(method, path, content=b"{}", headers={"Content-Type": "application/json"})
+
+
+def belongings(house, client, files):
+    """One of everything that a tenant can have, by the names that paths have for their ids."""
+    for place, name in enumerate(("base", "mnist", "landsat")):
+        save_file({"weight": torch.full((2, 2), 1.0).tril(place - 1)}, files / f"{name}.safetensors")
+    study = house.study(client)
+    house.finish(study)
+    merge = client.post(f"/v1/studies/{study.id}/merges", json={"point": 1}).json()
+    content = (files / "base.safetensors").read_bytes(), (files / "mnist-test.safetensors").read_bytes(), b"more to come"
+    digests = [hashlib.sha256(one).hexdigest() for one in content]
+    for one, digest in zip(content[:2], digests, strict=False):
+        assert client.put(f"/v1/blobs/{digest}", content=one).status_code == 201
+    return {
+        "reference": study.id,
+        "trial_id": house.store.trials(study.id)[0].id,
+        "merge_id": merge["id"],
+        "checkpoint_id": client.post("/v1/checkpoints", json={"files": {"model.safetensors": digests[0]}}).json()["id"],
+        "dataset_id": client.post("/v1/datasets", json={"files": {"a.safetensors": digests[1]}}).json()["id"],
+        "upload_id": client.post("/v1/uploads", json={"digest": digests[2], "size": 12}).json()["id"],
+        "digest": digests[0],
+        "model": "point-1",
+        "revision": "main",
+        "name": "README.md",
+    }
+
+
+def kept(house):
+    """All that the service knows of its first tenant."""
+    studies = house.store.studies(tenant="acme")
+    records = [house.service.catalog.page(kind, "acme") for kind in (Checkpoint, Dataset, Merge, Upload)]
+    return studies, [house.store.trials(study.id) for study in studies], records
 
 
 CALLS = list(calls())
@@ -58,12 +97,15 @@ class TestMatrix:
             assert (answer.status_code == 403) == (route.path not in OPEN and not scope.covers(needed))
 
     @pytest.mark.parametrize(("route", "method"), [call for call in CALLS if "{" in call.values[0].path])
-    def test_of_a_foreign_tenant(self, house, route, method):
-        """What a stranger's id names is not there; a request that is wrong in itself may be told so first."""
-        house.store.add_study(replace(house.study(house.client(Scope.WRITE)), id=IDS["reference"]))
-        house.finish(house.store.study(IDS["reference"]))
-        answer = ask(house.client(Scope.ADMIN, "other"), route, method)
+    def test_of_a_foreign_tenant(self, house, files, route, method):
+        """What a stranger's id names is not there, and stays as it is; a request that is wrong in itself may be told so first."""
+        owner, stranger = house.client(Scope.ADMIN), house.client(Scope.ADMIN, "other")
+        names, before = belongings(house, owner, files), kept(house)
+        answer = ask(stranger, route, method, names)
         assert answer.status_code in ((404,) if method in ("GET", "HEAD") else (400, 404, 409, 411, 415, 422))
+        assert kept(house) == before
+        if method in ("GET", "HEAD") and route.path not in NOWHERE:
+            assert ask(owner, route, method, names).status_code < 300
 
     @pytest.mark.parametrize(("route", "method"), CALLS)
     def test_errors_have_one_shape(self, house, route, method):
