@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import safetensors.torch
 from torch import Tensor
@@ -18,13 +20,19 @@ from workers.evaluators.build import build_evaluator
 from workers.evaluators.evaluator import MergeEvaluator
 from workers.evaluators.protocol import Evaluation, Scorer
 
+Groups = Literal["task", "block"] | tuple[str, ...]
+
 
 @dataclass
 class CachedEvaluator:
-    """An `Evaluator` whose evaluations, always of all tasks, are read from `directory` where they were made before."""
+    """An `Evaluator` whose evaluations, always of all tasks, are read from `directory` where they were made before.
+
+    `seconds`: how long evaluations have taken so far.
+    """
 
     spec: StudySpec
     directory: Path
+    seconds: float = 0.0
 
     @cached_property
     def evaluator(self) -> MergeEvaluator:
@@ -39,11 +47,21 @@ class CachedEvaluator:
         return self.evaluator.gram
 
     @property
+    def group_labels(self) -> tuple[str, ...]:
+        return self.evaluator.group_labels
+
+    @property
     def plan(self) -> str:
         return self.evaluator.plan
 
+    def grouped(self, groups: Groups) -> "CachedEvaluator":
+        """The same study with its layers grouped otherwise."""
+        return open_cache(replace(self.spec, space=replace(self.spec.space, groups=groups)), self.directory.parent)
+
     def evaluate(self, proposal: Proposal) -> Evaluation:
+        started = time.perf_counter()
         whole = self._whole(replace(proposal, origin="design", label="", tasks=()))
+        self.seconds += time.perf_counter() - started
         scores = {task: score for task, score in whole.scores.items() if proposal.measures(task)}
         return Evaluation(scores, {task: outputs for task, outputs in whole.outputs.items() if proposal.measures(task)})
 

@@ -1,6 +1,7 @@
 """Ways to a front, ours and others', each as: study, evaluator, budget, seed -> coefficients with what their search knows of them."""
 
 import importlib.util
+import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from cached_evaluations import CachedEvaluator
+from cached_evaluations import CachedEvaluator, Groups
 from torch import Tensor
 
 from app.blobs.memory import MemoryBlobs
 from app.domain.budget import trials_a_plane
 from app.domain.study import AcquisitionName, FrontSpec, MethodSpec, Study, StudySpec, StudyStatus, TransformSpec
-from app.domain.trial import Proposal
+from app.domain.trial import Proposal, Trial
 from app.jobs.inline import InlineJobs
 from app.store.memory import MemoryStore
 from surrogate.acquisition import propose_batch
@@ -26,13 +27,14 @@ from surrogate.gp import fit_gp
 from surrogate.history import History, Scale
 from surrogate.pareto import non_dominated, thin
 from workers.engine.advance import advance
-from workers.engine.arrays import directions, gather_evidence, list_coefficients, stack_coefficients, stack_utilities
+from workers.engine.arrays import Evidence, directions, gather_evidence, list_coefficients, stack_coefficients, stack_utilities
 from workers.engine.fits import fit_tasks, predict_tasks, solve_candidates
 from workers.engine.measure import measure
 from workers.engine.plan import plan
 from workers.engine.references import DARE_DROP, TIES_DENSITY
 from workers.engine.stages import Finish, Propose, Stage, searched
 from workers.engine.workshop import Workshop
+from workers.evaluators.adamerging import EXAMPLES, PASSES_A_STEP
 
 NESTED_TRIALS = 6
 STUDY = "study_benchmark"
@@ -42,21 +44,45 @@ STUDY = "study_benchmark"
 class Found:
     """A front: `proposals` without a split of their own, the utilities that the search believes them to have (n x T), and what it took.
 
-    `evaluations`: task-evaluations on the search split over the number of tasks.
+    `evaluations`: task-evaluations on the search split over the number of tasks. `groups`: how the proposals' coefficients group layers.
     """
 
     proposals: tuple[Proposal, ...]
     believed: Tensor
     evaluations: float
+    groups: Groups = "task"
 
 
 Method = Callable[[StudySpec, CachedEvaluator, int, int, int], Found]
 """Study, evaluator, budget, points of the front, seed."""
 
 
+@dataclass(frozen=True)
+class Searched:
+    """A study of this project whose search is over."""
+
+    evidence: Evidence
+    trials: tuple[Trial, ...]
+
+    def evaluations(self) -> float:
+        """Task-evaluations on the search split over the number of tasks."""
+        verified = [trial for trial in self.trials if trial.proposal.origin == "verify"]
+        return sum(len(trial.scores) for trial in (*searched(self.trials), *verified)) / len(self.evidence.spec.tasks)
+
+
 def run_engine(method: MethodSpec, spec: StudySpec, evaluator: CachedEvaluator, budget: int, points: int, seed: int) -> Found:
-    """A study of this project by `method`, up to where it would report."""
-    wanted = replace(spec, method=replace(method, budget=budget, seed=seed), front=_front(method, points), baselines=())
+    """A study by `method`, up to where it would report."""
+    found = search_study(replace(method, budget=budget, seed=seed), spec, evaluator, points)
+    evidence, fits = found.evidence, fit_tasks(found.evidence)
+    verified = [trial.proposal.coefficients for trial in found.trials if trial.proposal.origin == "verify"]
+    chosen = stack_coefficients(verified, evidence.dimension) if verified else solve_candidates(evidence, fits, points)
+    predicted = torch.stack([prediction.smoothed for prediction in predict_tasks(fits, chosen).values()], 1)
+    return Found(_proposals(chosen, spec.transform), predicted * directions(spec), found.evaluations(), spec.space.groups)
+
+
+def search_study(method: MethodSpec, spec: StudySpec, evaluator: CachedEvaluator, points: int) -> Searched:
+    """Raises RuntimeError where the study fails."""
+    wanted = replace(spec, method=method, front=_front(method, points), baselines=())
     with tempfile.TemporaryDirectory() as directory:
         store, jobs = MemoryStore(), InlineJobs()
         workshop = Workshop(store, MemoryBlobs(Path(directory)), jobs, lambda study: evaluator, "benchmark")
@@ -67,13 +93,7 @@ def run_engine(method: MethodSpec, spec: StudySpec, evaluator: CachedEvaluator, 
         if store.study(STUDY).failure is not None:
             raise RuntimeError(str(store.study(STUDY).failure))
         trials = store.trials(STUDY)
-        evidence = gather_evidence(wanted, trials, evaluator, workshop.blobs.get)
-    fits = fit_tasks(evidence)
-    verified = [trial.proposal.coefficients for trial in trials if trial.proposal.origin == "verify"]
-    chosen = stack_coefficients(verified, evidence.dimension) if verified else solve_candidates(evidence, fits, points)
-    predicted = torch.stack([prediction.smoothed for prediction in predict_tasks(fits, chosen).values()], 1)
-    spent = sum(len(trial.scores) for trial in searched(trials)) / len(spec.tasks) + len(verified)
-    return Found(_proposals(chosen, spec.transform), predicted * directions(spec), spent)
+        return Searched(gather_evidence(wanted, trials, evaluator, workshop.blobs.get), trials)
 
 
 def _front(method: MethodSpec, points: int) -> FrontSpec:
@@ -108,7 +128,7 @@ def from_measured(spec: StudySpec, evaluator: CachedEvaluator, proposals: Sequen
     utilities = stack_utilities(spec, [evaluator.evaluate(proposal).scores for proposal in proposals])
     best = non_dominated(utilities).nonzero()[:, 0]
     best = best[thin(utilities[best], points)]
-    return Found(tuple(proposals[place] for place in best.tolist()), utilities[best], len(proposals))
+    return Found(tuple(proposals[place] for place in best.tolist()), utilities[best], len(proposals), spec.space.groups)
 
 
 def run_sobol(spec: StudySpec, evaluator: CachedEvaluator, budget: int, points: int, seed: int) -> Found:
@@ -172,6 +192,16 @@ def run_line(transform: TransformSpec, spec: StudySpec, evaluator: CachedEvaluat
     return from_measured(spec, evaluator, _proposals(scales.expand(-1, evaluator.gram.shape[0]), drawn), points)
 
 
+def run_adamerging(groups: Groups, spec: StudySpec, evaluator: CachedEvaluator, budget: int, points: int, seed: int) -> Found:
+    """One point by gradient, in as many steps as cost what `budget` evaluations do; it reads no label."""
+    grouped = evaluator.grouped(groups)
+    examples = statistics.fmean(scorer.examples("search") for scorer in grouped.scorers.values())
+    steps = max(2, round((budget - 1) * examples / (EXAMPLES * PASSES_A_STEP)))
+    row = grouped.evaluator.adamerge(spec.transform, spec.space, steps, seed)
+    found = from_measured(spec, grouped, [Proposal("design", "search", row, transform=spec.transform)], points)
+    return replace(found, evaluations=budget, groups=groups)
+
+
 def _history(spec: StudySpec, evaluator: CachedEvaluator, known: Tensor, rows: Sequence[Mapping[str, float]], place: int) -> History:
     task = spec.tasks[place]
     metric, examples = task.measure, evaluator.scorers[task.name].examples("search")
@@ -204,6 +234,8 @@ METHODS: dict[str, Method] = {
     "task-arithmetic": partial(run_line, TransformSpec()),
     "ties": partial(run_line, TransformSpec("ties", density=TIES_DENSITY)),
     "dare": partial(run_line, TransformSpec("dare", drop=DARE_DROP)),
+    "adamerging": partial(run_adamerging, "task"),
+    "adamerging-blocks": partial(run_adamerging, "block"),
 }
 if importlib.util.find_spec("optuna"):
     METHODS |= {"optuna-tpe": partial(run_optuna, "TPESampler"), "optuna-gp": partial(run_optuna, "GPSampler")}

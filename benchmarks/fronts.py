@@ -1,11 +1,12 @@
 """Fronts on unseen examples against evaluations: ours, and other ways to them.
 
-    python benchmarks/fronts.py STUDY.yaml [--methods a,b] [--budgets 12,20,40] [--seeds 5] [--points 20] [--json OUT]
+    python benchmarks/fronts.py STUDY.yaml [--methods a,b] [--budgets 10,40] [--seeds 5] [--points 10] [--json OUT]
 
 Every method gets the same number of evaluations on the search split and gives a front of at most --points points, which are then
 scored on the report split. Hypervolume from the worst of base and tuned models less a tenth of their range; IGD, tasks by their range,
-to the best of all fronts of this run; preference regret over 1,000 weights (choosing by what the search believes). Evaluations are
-kept under --cache, so that a second run only searches. Medians over seeds, with half the range between quartiles.
+to the best of all fronts of this run; preference regret over 1,000 weights (choosing by what the search believes). Evaluations and
+fronts are kept under --cache, so that a run that was cut goes on where it was; where a method changes, remove its files from
+`fronts/` there. Seconds are the search's own, without evaluations. Medians over seeds, with half the range between quartiles.
 """
 
 import argparse
@@ -24,7 +25,9 @@ from torch import Tensor
 
 from app.domain.errors import MergefrontError
 from app.domain.study import StudySpec
+from app.domain.trial import Proposal
 from app.manifest.read import load_document, parse_manifest
+from app.store.codec import decode, encode
 from surrogate.errors import SurrogateError
 from surrogate.figures import hypervolume, inverted_generational_distance, preference_regret, preference_weights, reference_point
 from surrogate.pareto import non_dominated
@@ -78,16 +81,36 @@ def judge_of(spec: StudySpec, evaluator: CachedEvaluator) -> Judge:
 
 def run_method(spec: StudySpec, evaluator: CachedEvaluator, method: str, budget: int, points: int, seed: int) -> Run | None:
     """None, and a word why, where the method cannot do with so few evaluations."""
-    started = time.perf_counter()
     try:
-        found = METHODS[method](spec, evaluator, budget, points, seed)
+        found, seconds = kept_front(spec, evaluator, method, budget, points, seed)
     except (SurrogateError, MergefrontError, RuntimeError) as error:
         print(f"{method} at {budget}, seed {seed}: {error}", flush=True)
         return None
-    seconds = time.perf_counter() - started
-    print(f"{method} at {budget}, seed {seed}: {seconds:.1f} s", file=sys.stderr, flush=True)
-    report = [evaluator.evaluate(replace(proposal, split="report")).scores for proposal in found.proposals]
+    grouped = evaluator if found.groups == spec.space.groups else evaluator.grouped(found.groups)
+    report = [grouped.evaluate(replace(proposal, split="report")).scores for proposal in found.proposals]
+    print(f"{method} at {budget}, seed {seed}: searched for {seconds:.1f} s", file=sys.stderr, flush=True)
     return Run(method, budget, seed, found, stack_utilities(spec, report), seconds)
+
+
+def kept_front(spec: StudySpec, evaluator: CachedEvaluator, method: str, budget: int, points: int, seed: int) -> tuple[Found, float]:
+    """The front, from where an earlier run kept it, and the seconds that its search took beside evaluations."""
+    path = evaluator.directory / "fronts" / f"{method}-{budget}-{points}-{seed}.json"
+    if path.is_file():
+        return read_front(path)
+    started, evaluated = time.perf_counter(), evaluator.seconds
+    found = METHODS[method](spec, evaluator, budget, points, seed)
+    seconds = time.perf_counter() - started - (evaluator.seconds - evaluated)
+    path.parent.mkdir(exist_ok=True)
+    rows = {"proposals": list(map(encode, found.proposals)), "believed": found.believed.tolist(), "groups": found.groups}
+    path.write_text(json.dumps({**rows, "evaluations": found.evaluations, "seconds": seconds}), encoding="utf-8")
+    return found, seconds
+
+
+def read_front(path: Path) -> tuple[Found, float]:
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    proposals = tuple(decode(Proposal, one) for one in kept["proposals"])
+    groups = kept["groups"] if isinstance(kept["groups"], str) else tuple(kept["groups"])
+    return Found(proposals, torch.tensor(kept["believed"], dtype=torch.float64), kept["evaluations"], groups), kept["seconds"]
 
 
 def records_of(spec: StudySpec, judge: Judge, runs: Sequence[Run]) -> list[dict[str, object]]:
@@ -134,9 +157,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path)
     parser.add_argument("--methods", default=",".join(METHODS), help="of " + ", ".join(METHODS))
-    parser.add_argument("--budgets", default="12,20,40")
+    parser.add_argument("--budgets", default="10,40")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--points", type=int, default=20)
+    parser.add_argument("--points", type=int, default=10)
     parser.add_argument("--cache", type=Path, default=Path("var/bench"))
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -151,7 +174,7 @@ def main() -> None:
         print("Optuna is not installed: its samplers are left out")
     evaluator = open_cache(spec, given.cache)
     budgets = [int(budget) for budget in given.budgets.split(",")]
-    wanted = [(method, budget, seed) for budget in budgets for method in methods for seed in range(given.seeds)]
+    wanted = [(method, budget, seed) for seed in range(given.seeds) for budget in budgets for method in methods]
     tried = [run_method(spec, evaluator, method, budget, given.points, seed) for method, budget, seed in wanted]
     records = records_of(spec, judge_of(spec, evaluator), [run for run in tried if run is not None])
     print(f"{spec.name}: medians of {given.seeds} seeds ± half the interquartile range, report split")

@@ -19,7 +19,7 @@ def utility_of(process: GaussianProcess, linked: Tensor) -> Tensor:
     return score if process.scale.maximize else -score
 
 
-def draw_utility(process: GaussianProcess, points: Tensor, seed: int) -> Tensor:
-    """One joint draw of the utilities at `points`, n x D, without the noise of new trials; n."""
+def draw_utilities(process: GaussianProcess, points: Tensor, draws: int, seed: int) -> Tensor:
+    """Joint draws of the utilities at `points`, n x D, without the noise of new trials; draws x n."""
     with torch.no_grad(), manual_seed(seed), numerical_noise_ignored():
-        return utility_of(process, process.model.posterior(points).rsample()[0, :, 0])
+        return utility_of(process, process.model.posterior(points).rsample(torch.Size([draws]))[..., 0])

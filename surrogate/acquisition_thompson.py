@@ -12,8 +12,8 @@ from surrogate.history import FittedSurrogate, History
 from surrogate.output_space import OutputSpace
 from surrogate.pareto import non_dominated, thin
 
-Source = Callable[[Tensor, int], Tensor]
-"""Points, n x D, and a seed -> one joint draw of a task's utilities, n."""
+Source = Callable[[Tensor, int, int], Tensor]
+"""Points, n x D, how many, and a seed -> joint draws of a task's utilities, draws x n."""
 
 # Points at which the posterior is drawn: half of them spread over the box, half around the best trials.
 POOL = 256
@@ -41,9 +41,9 @@ def propose_by_draws(
     pool = torch.cat([known, candidates(elite, low, high, seed)])
     taken = torch.arange(len(pool)) < len(known)
     sources = [_source(fit, history, gram, seed) for fit, history in zip(fits, histories, strict=True)]
+    draws = torch.stack([draw(pool, q, _seed(seed, task)) for task, draw in enumerate(sources)], 2)
     chosen: list[int] = []
-    for member in range(q):
-        scores = torch.stack([draw(pool, _seed(seed, member, task)) for task, draw in enumerate(sources)], 1)
+    for scores in draws:
         chosen.append(_farthest_on_front(scores, taken))
         taken[chosen[-1]] = True
     return pool[chosen]
@@ -83,12 +83,12 @@ def _farthest_on_front(scores: Tensor, taken: Tensor) -> int:
 
 def _source(fit: FittedSurrogate, history: History, gram: Tensor | None, seed: int) -> Source:
     if not isinstance(fit, OutputSpace):
-        from surrogate.acquisition_processes import draw_utility, process_of  # BoTorch alone takes seconds
+        from surrogate.acquisition_processes import draw_utilities, process_of  # BoTorch alone takes seconds
 
-        return partial(draw_utility, process_of(fit, history, gram, seed))
+        return partial(draw_utilities, process_of(fit, history, gram, seed))
     sign = 1.0 if history.scale.maximize else -1.0
-    return lambda points, drawn: sign * fit.draw(points, 1, drawn)[0]
+    return lambda points, draws, drawn: sign * fit.draw(points, draws, drawn)
 
 
-def _seed(seed: int, member: int, task: int) -> int:
-    return int(np.random.SeedSequence([seed, member, task]).generate_state(1)[0])
+def _seed(seed: int, task: int) -> int:
+    return int(np.random.SeedSequence([seed, task]).generate_state(1)[0])

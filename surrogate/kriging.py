@@ -51,19 +51,19 @@ class Kriging:
         constant = (1 - solved.sum(-1)).square() / self.inverse.sum()
         return (self.kernel.at(coefficients) - (solved * cross).sum(-1) + constant).clamp_min(0) + self.kernel.noise
 
-    def sample_weights(self, coefficients: Tensor, generator: torch.Generator) -> Tensor:
-        """Weights, n x K, of one joint posterior sample at `coefficients` (n x D), without the noise of new trials.
+    def sample_weights(self, coefficients: Tensor, draws: int, generator: torch.Generator) -> Tensor:
+        """Weights, draws x n x K, of joint posterior samples at `coefficients` (n x D), without the noise of new trials.
 
         A sample is mean + C^½ Z, the rows of Z drawn from the columns' covariance, which the K - 1 whitened trials estimate:
         Z = N L⁻¹Y / √(K - 1) with N standard normal is again a weight on the trials.
         """
         trials = len(self.points)
-        deviation = _root(self._posterior_covariance(coefficients))
-        normal = torch.randn(len(coefficients), trials, generator=generator, dtype=torch.float64)
+        mean, deviation = self.weights(coefficients), _root(self._posterior_covariance(coefficients))
+        normal = torch.randn(draws, len(coefficients), trials, generator=generator, dtype=torch.float64)
         whitened = normal @ _root(self.residual) / (trials - 1) ** 0.5
-        whitened -= whitened.mean(1, keepdim=True)  # zero but for rounding
-        sample: Tensor = self.weights(coefficients) + deviation @ whitened
-        return sample
+        whitened -= whitened.mean(2, keepdim=True)  # zero but for rounding
+        samples: Tensor = mean + deviation @ whitened
+        return samples
 
     def _posterior_covariance(self, coefficients: Tensor) -> Tensor:
         cross = self.kernel.between(coefficients, self.points)

@@ -58,8 +58,8 @@ class OutputSpace:
         Columns covary as the trials' whitened outputs do, so that a sample stays a weighted sum of measured outputs.
         """
         generator = torch.Generator().manual_seed(seed)
-        samples = [self._process.sample_weights(coefficients.detach(), generator) for _ in range(draws)]
-        return torch.stack([self._outputs.score(weights, self._metric)[0] for weights in samples])
+        weights = self._process.sample_weights(coefficients.detach(), draws, generator)
+        return self._outputs.score(weights.flatten(0, 1), self._metric)[0].view(draws, -1)
 
 
 def fit_output_space(history: History, gram: Tensor | None = None, seed: int = 0) -> OutputSpace:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from surrogate.errors import FitFailedError, UnidentifiedError
 from surrogate.history import FittedSurrogate, History
+from surrogate.links import LinkName
 
 if TYPE_CHECKING:
     from surrogate.gp import GaussianProcess
@@ -17,7 +18,17 @@ Family = Literal["quadratic", "gp", "output"]
 SurrogateName = Literal["quadratic", "gp", "output", "auto"]
 
 
-def fit_surrogate(name: SurrogateName, history: History, gram: Tensor | None = None, seed: int = 0) -> FittedSurrogate:
+@dataclass(frozen=True)
+class QuadraticOptions:
+    """How a quadratic is fitted, where one is: see surrogate.quadratic."""
+
+    link: LinkName | Literal["auto"] = "auto"
+    ridge: float = 0.0
+
+
+def fit_surrogate(
+    name: SurrogateName, history: History, gram: Tensor | None = None, seed: int = 0, quadratic: QuadraticOptions = QuadraticOptions()
+) -> FittedSurrogate:
     """The surrogate `name` of one task's trials; `auto` takes, of those that can be fitted, the one of least leave-one-out error.
 
     `gram`: D x D, inner products of the task vectors. Where the trials carry no outputs, `output` gives a `gp`. The diagnostics'
@@ -26,10 +37,10 @@ def fit_surrogate(name: SurrogateName, history: History, gram: Tensor | None = N
     trials, FitFailedError when the numerics fail, InvalidRequestError when `gram` does not fit.
     """
     if name == "auto":
-        return _best(history, gram, seed)
+        return _best(_Contest(history, gram, seed, quadratic))
     if name == "output" and history.outputs is None:
-        return _explained(_fit("gp", history, gram, seed), "gp in place of output: the trials carry no per-example outputs", {})
-    return _explained(_fit(name, history, gram, seed), f"{name}: asked for", {})
+        return _explained(_fit("gp", history, gram, seed, quadratic), "gp in place of output: the trials carry no per-example outputs", {})
+    return _explained(_fit(name, history, gram, seed, quadratic), f"{name}: asked for", {})
 
 
 @dataclass
@@ -39,12 +50,13 @@ class _Contest:
     history: History
     gram: Tensor | None
     seed: int
+    quadratic: QuadraticOptions
     fits: "dict[Family, Quadratic | GaussianProcess | OutputSpace]" = field(default_factory=dict)
     refusals: "dict[Family, UnidentifiedError | FitFailedError]" = field(default_factory=dict)
 
     def enter(self, family: Family) -> None:
         try:
-            self.fits[family] = _fit(family, self.history, self.gram, self.seed)
+            self.fits[family] = _fit(family, self.history, self.gram, self.seed, self.quadratic)
         except (UnidentifiedError, FitFailedError) as refusal:
             self.refusals[family] = refusal
 
@@ -55,9 +67,8 @@ class _Contest:
         return min(self.fits, key=lambda family: self.fits[family].diagnostics.loo_rmse, default=None)
 
 
-def _best(history: History, gram: Tensor | None, seed: int) -> FittedSurrogate:
-    contest = _Contest(history, gram, seed)
-    if history.outputs is not None:
+def _best(contest: _Contest) -> FittedSurrogate:
+    if contest.history.outputs is not None:
         contest.enter("output")
     contest.enter("quadratic")
     if contest.leader() != "output":
@@ -81,13 +92,15 @@ def _reasons(contest: _Contest, winner: Family) -> str:
     return "; ".join(told)
 
 
-def _fit(family: Family, history: History, gram: Tensor | None, seed: int) -> "Quadratic | GaussianProcess | OutputSpace":
+def _fit(
+    family: Family, history: History, gram: Tensor | None, seed: int, options: QuadraticOptions
+) -> "Quadratic | GaussianProcess | OutputSpace":
     # imported where they are needed: BoTorch alone takes seconds
     match family:
         case "quadratic":
             from surrogate.quadratic import fit_quadratic
 
-            return fit_quadratic(history)
+            return fit_quadratic(history, options.link, options.ridge)
         case "gp":
             from surrogate.gp import fit_gp
 

@@ -3,11 +3,12 @@
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from app.actions.choose import Choice
-from app.domain.columns import columns
+from app.domain.columns import provisional_columns
 from app.domain.errors import ConflictError, Fault, NotFoundError, RefusedError
 from app.domain.front import Front
 from app.domain.ids import new_id
@@ -61,10 +62,12 @@ def coefficient_names(store: Store, study: Study) -> tuple[str, ...]:
     """What the coefficients of a study are called, in order. Raises ConflictError where that is not known yet."""
     if study.spec.space.groups == "task":
         return tuple(study.spec.models.tuned)
+    with suppress(NotFoundError):  # blocks are named by the weights, which were read for the front
+        return store.front(study.id).columns
     trials = store.trials(study.id)
     if not trials:
         raise ConflictError(f"study {study.id} has no trial yet: how many groups its layers make is not known")
-    return columns(study.spec, len(trials[0].proposal.coefficients))
+    return provisional_columns(study.spec, len(trials[0].proposal.coefficients))
 
 
 def keep_merge(catalog: Catalog, merge: Merge) -> tuple[Merge, bool]:

@@ -76,9 +76,15 @@ def cancel(store: Store, jobs: Jobs, study: Study) -> Study:
 
 
 def extend(store: Store, jobs: Jobs, study: Study, trials: int) -> Study:
-    """The finished study, submitted again with so many more trials. Raises ConflictError where it is not finished, RefusedError."""
+    """The finished study, submitted again with so many more trials.
+
+    Raises ConflictError where it is not finished; RefusedError for no trial, and for a nested study, whose levels are all done.
+    """
     if trials < 1:
         raise RefusedError([Fault("trials", f"{trials} more trials are none: 1 or more")])
+    if study.spec.method.name == "nested":
+        problem = "every level of a nested study builds on the one below, and all are done: submit a study with a larger method.budget"
+        raise RefusedError([Fault("trials", problem)])
     method = replace(study.spec.method, budget=study.spec.method.budget + trials)
     extended = store.extend(study.id, replace(study.spec, method=method))
     wake(jobs, extended)

@@ -1,5 +1,6 @@
 """The trials of a study."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request, Response
@@ -10,8 +11,12 @@ from app.api.negotiation import media_type
 from app.api.paging import Cursor, Limit, cursor_of, number_after
 from app.api.problems import problem_responses
 from app.api.schemas.trial import TrialPage, trial_shape
+from app.api.service import Service
 from app.api.studies import StudyOf
-from app.domain.columns import columns
+from app.domain.columns import provisional_columns
+from app.domain.errors import NotFoundError
+from app.domain.study import Study
+from app.domain.trial import Trial
 from app.report.tables import trials_csv
 
 router = guarded_router("/v1/studies", "studies")
@@ -39,11 +44,17 @@ def list_trials(
         return unchanged
     trials = service.store.trials(study.id)
     if form == "csv":
-        names = columns(study.spec, len(trials[0].proposal.coefficients)) if trials else tuple(study.spec.models.tuned)
-        text = trials_csv(trials, names, [task.name for task in study.spec.tasks])
+        text = trials_csv(trials, _columns(service, study, trials), [task.name for task in study.spec.tasks])
         return Response(text, media_type="text/csv; charset=utf-8", headers=headers_of(etag))
     first = number_after(cursor)
     page = trials[first : first + limit]
     response.headers.update(headers_of(etag))
     more = first + limit < len(trials)
     return TrialPage(items=[trial_shape(trial) for trial in page], next=cursor_of(str(page[-1].number)) if more else None)
+
+
+def _columns(service: Service, study: Study, trials: Sequence[Trial]) -> tuple[str, ...]:
+    try:
+        return service.store.front(study.id).columns
+    except NotFoundError:
+        return provisional_columns(study.spec, len(trials[0].proposal.coefficients)) if trials else tuple(study.spec.models.tuned)

@@ -13,7 +13,8 @@ MethodName = Literal["map", "bayesian", "nested", "exact"]
 SurrogateName = Literal["quadratic", "gp", "output", "auto"]
 SolverName = Literal["scalarised", "nsga3"]
 AcquisitionName = Literal["qlognehvi", "bins", "output"]
-BaselineName = Literal["average", "task_arithmetic", "ties", "dare"]
+BaselineName = Literal["average", "task_arithmetic", "ties", "dare", "adamerging"]
+# those that cost nothing but evaluations
 BASELINES: tuple[BaselineName, ...] = ("average", "task_arithmetic", "ties", "dare")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from app.domain.budget import least_budget
 from app.domain.errors import Fault
-from app.domain.study import StudySpec
+from app.domain.study import MethodSpec, StudySpec
 
 
 def rule_faults(spec: StudySpec) -> Iterator[Fault]:
@@ -14,7 +14,17 @@ def rule_faults(spec: StudySpec) -> Iterator[Fault]:
     needed = least_budget(spec.method, len(spec.models.tuned) * groups)
     if spec.method.budget < needed:
         yield Fault("method.budget", f"{spec.method.budget} trials are too few for this surrogate and model set: it needs {needed} or more")
+    yield from _unread_options(spec)
     yield from _nested_faults(spec) if spec.method.name == "nested" else _flat_faults(spec)
+
+
+def _unread_options(spec: StudySpec) -> Iterator[Fault]:
+    method, untouched = spec.method, MethodSpec()
+    if method.surrogate in ("quadratic", "auto"):
+        return
+    for key, given, default in (("link", method.link, untouched.link), ("ridge", method.ridge, untouched.ridge)):
+        if given != default:
+            yield Fault(f"method.{key}", f"only the quadratic reads it, and {method.surrogate} was asked for: leave it out")
 
 
 def _flat_faults(spec: StudySpec) -> Iterator[Fault]:

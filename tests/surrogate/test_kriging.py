@@ -33,7 +33,7 @@ class TestWeights:
         fitted = process(trials, dimension, seed)
         points = 3 * sobol_points(dimension, 8, seed + 1)
         generator = torch.Generator().manual_seed(seed)
-        for weights in (fitted.weights(points), fitted.loo_weights(), fitted.sample_weights(points, generator)):
+        for weights in (fitted.weights(points), fitted.loo_weights(), *fitted.sample_weights(points, 2, generator)):
             torch.testing.assert_close(weights.sum(1), torch.ones(len(weights), dtype=torch.float64), atol=1e-6, rtol=0.0)
 
     def test_without_noise_trials_are_met(self) -> None:
@@ -123,7 +123,7 @@ class TestSamples:
         covariance = torch.linalg.inv(fitted.inverse)
         drawn = torch.linalg.cholesky(covariance) @ torch.randn(30, 200, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         generator = torch.Generator().manual_seed(1)
-        samples = torch.stack([fitted.sample_weights(point, generator) @ drawn for _ in range(400)])
+        samples = fitted.sample_weights(point, 400, generator) @ drawn
         spread = float(samples.var(0).mean())
         assert spread == pytest.approx(float(fitted.variance(point)), rel=0.25)
 
@@ -132,6 +132,6 @@ class TestSamples:
         points = torch.tensor([[2.0], [2.02]], dtype=torch.float64)
         values = columns(fitted.points, 1, 0)
         generator = torch.Generator().manual_seed(0)
-        samples = torch.stack([(fitted.sample_weights(points, generator) @ values)[:, 0] for _ in range(200)])
+        samples = (fitted.sample_weights(points, 200, generator) @ values)[..., 0]
         assert float(torch.corrcoef(samples.T)[0, 1]) > 0.99
         assert not math.isclose(float(samples.std(0)[0]), 0.0)

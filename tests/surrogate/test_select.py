@@ -11,9 +11,10 @@ from surrogate.design import sobol_points
 from surrogate.errors import UnidentifiedError
 from surrogate.gp import GaussianProcess
 from surrogate.history import History, Scale
+from surrogate.links import LinkName
 from surrogate.output_space import OutputSpace
 from surrogate.quadratic import Quadratic
-from surrogate.select import fit_surrogate
+from surrogate.select import QuadraticOptions, fit_surrogate
 
 FREE = Scale(None, None)
 
@@ -66,6 +67,20 @@ class TestAuto:
         with pytest.raises(UnidentifiedError) as refusal:
             fit_surrogate("auto", wave_history(2))
         assert refusal.value.needed == 3
+
+
+class TestQuadraticOptions:
+    def test_auto_fits_its_quadratic_as_it_is_told(self) -> None:
+        history = quadratic_history(12)
+        bounded = History(history.coefficients, history.scores.clamp(0.05, 0.95), Scale(0.0, 1.0))
+        links: tuple[LinkName, ...] = ("logit", "identity")
+        details = [fit_surrogate("quadratic", bounded, None, 0, QuadraticOptions(link)).diagnostics.details for link in links]
+        assert [one["link"] for one in details] == ["logit", "identity"]
+
+    def test_a_ridge_lets_auto_try_a_quadratic_on_few_trials(self) -> None:
+        without, shrunk = (fit_surrogate("auto", wave_history(5), None, 0, QuadraticOptions(ridge=ridge)) for ridge in (0.0, 0.1))
+        assert "quadratic" not in without.diagnostics.details["loo_rmse"]  # type: ignore[operator]
+        assert "quadratic" in shrunk.diagnostics.details["loo_rmse"]  # type: ignore[operator]
 
 
 class TestImport:

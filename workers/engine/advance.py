@@ -20,7 +20,7 @@ from workers.engine.fits import fit_tasks
 from workers.engine.levels import nested_points, propose_level
 from workers.engine.offers import offer_candidates
 from workers.engine.plan import plan
-from workers.engine.proposals import propose_adaptive, propose_design, propose_report, propose_verification
+from workers.engine.proposals import propose_adapted, propose_adaptive, propose_design, propose_report, propose_verification
 from workers.engine.selection import points_to_verify
 from workers.engine.stages import FOR_WORKERS, Await, Finish, Keep, Nothing, Propose, Stage, Step
 from workers.engine.workshop import Workshop
@@ -72,7 +72,9 @@ def _carry_out(workshop: Workshop, study: Study, trials: Sequence[Trial], step: 
 def _proposals(workshop: Workshop, study: Study, trials: Sequence[Trial], stage: Stage) -> Sequence[Proposal]:
     match stage:
         case Stage.DESIGN:
-            return propose_design(study.spec, workshop.evaluator_of(study).gram.shape[0], trials)
+            evaluator = workshop.evaluator_of(study)
+            design = propose_design(study.spec, evaluator.gram.shape[0], trials)
+            return design if trials else (*design, *propose_adapted(study.spec, evaluator))
         case Stage.ADAPTIVE:
             evidence = _evidence(workshop, study, trials)
             return propose_adaptive(evidence, fit_tasks(evidence), trials)

@@ -26,11 +26,15 @@ _READS_OUTPUTS = frozenset({"output", "auto"})
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a study has measured, as surrogates read it. `histories`: by task, in the spec's order. `gram`: D x D."""
+    """What a study has measured, as surrogates read it.
+
+    `histories`: by task, in the spec's order. `gram`: D x D. `groups`: labels of the groups of layers that share coefficients.
+    """
 
     spec: StudySpec
     histories: Mapping[str, History]
     gram: Tensor
+    groups: tuple[str, ...]
 
     @property
     def dimension(self) -> int:
@@ -45,7 +49,7 @@ def gather_evidence(spec: StudySpec, trials: Sequence[Trial], evaluator: Evaluat
     if not fitted_trials(trials):
         raise UnmetError(f"none of {len(trials)} trials could be measured: there is nothing to fit")
     histories = {task.name: _history(spec, task, fitted_trials(trials, task.name), evaluator, read) for task in spec.tasks}
-    return Evidence(spec, histories, evaluator.gram)
+    return Evidence(spec, histories, evaluator.gram, evaluator.group_labels)
 
 
 def pack_outputs(outputs: Tensor) -> bytes:

@@ -12,7 +12,7 @@ from workers.engine.arrays import Evidence, Scores, list_coefficients, list_pred
 from workers.engine.fits import Fits, describe_fits, predict_tasks
 from workers.engine.front_figures import figures_of, worst_of
 from workers.engine.merges import Merge, fitted_trials, measured_scores, merge_of
-from workers.engine.references import Reference, references
+from workers.engine.references import Reference, known_references
 from workers.engine.selection import Selection, select_points, standing_trials
 
 PACKAGES = ("mergefront", "torch", "numpy", "scipy", "scikit-learn", "botorch", "pymoo", "moocore", "transformers", "safetensors")
@@ -23,7 +23,7 @@ def assemble_front(study_id: str, trials: Sequence[Trial], evidence: Evidence, f
     spec = evidence.spec
     selection = select_points(evidence, fits, standing_trials(spec, trials))
     search, report = measured_scores(trials, "search"), measured_scores(trials, "report")
-    known = {one: _reference_point(one, search, report) for one in references(spec, evidence.dimension)}
+    known = {one: _reference_point(one, search, report) for one in known_references(spec, evidence.dimension, trials)}
     measured = {one: point for one, point in known.items() if point.search or point.report}
     points = _points(selection, fits, report)
     individuals = tuple(point for one, point in measured.items() if one.family == "individual")
@@ -32,7 +32,7 @@ def assemble_front(study_id: str, trials: Sequence[Trial], evidence: Evidence, f
     reference = worst_of(spec, _unmerged(individuals, base) or [trial.scores for trial in fitted_trials(trials)])
     return Front(
         study_id=study_id,
-        columns=columns(spec, evidence.dimension),
+        columns=columns(spec, evidence.groups),
         tasks=tuple(task.name for task in spec.tasks),
         points=points,
         fits=describe_fits(evidence, fits),

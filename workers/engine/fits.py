@@ -9,7 +9,7 @@ from app.domain.front import Fit
 from app.domain.study import MethodSpec
 from surrogate.history import FittedSurrogate, History, Prediction
 from surrogate.quadratic import fit_quadratic
-from surrogate.select import fit_surrogate
+from surrogate.select import QuadraticOptions, fit_surrogate
 from surrogate.solve import predicted_utilities, solve_front
 from workers.engine.arrays import Evidence
 
@@ -25,7 +25,7 @@ def fit_tasks(evidence: Evidence) -> Fits:
 def _fit(method: MethodSpec, history: History, gram: Tensor) -> FittedSurrogate:
     if method.surrogate == "quadratic":
         return fit_quadratic(history, method.link, method.ridge)
-    return fit_surrogate(method.surrogate, history, gram, method.seed)
+    return fit_surrogate(method.surrogate, history, gram, method.seed, QuadraticOptions(method.link, method.ridge))
 
 
 def solve_candidates(evidence: Evidence, fits: Fits, points: int) -> Tensor:

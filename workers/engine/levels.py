@@ -15,7 +15,7 @@ from surrogate.aims import Normalisation, Prefer
 from surrogate.design import initial_design
 from surrogate.history import FittedSurrogate, History
 from surrogate.nested import Item, choose_on_plane, first_items, merge_items, pair_items
-from surrogate.select import fit_surrogate
+from surrogate.select import QuadraticOptions, fit_surrogate
 from workers.engine.arrays import Evidence, list_coefficients
 from workers.engine.choices import normalisation_of
 from workers.engine.merges import fitted_trials, without_repeats
@@ -131,7 +131,9 @@ class _Climb:
     def _fit(self, pair: Pair, task: str, level: int) -> FittedSurrogate:
         basis, method = _basis(pair), self.spec.method
         history = _on_plane(self.evidence.histories[task], self.levels_of_rows[task] <= level, basis)
-        return fit_surrogate(method.surrogate, history, basis @ self.evidence.gram @ basis.T, method.seed)
+        return fit_surrogate(
+            method.surrogate, history, basis @ self.evidence.gram @ basis.T, method.seed, QuadraticOptions(method.link, method.ridge)
+        )
 
 
 def _basis(pair: Pair) -> Tensor:

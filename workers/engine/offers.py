@@ -26,7 +26,7 @@ def offer_candidates(evidence: Evidence, trials: Sequence[Trial], fits: Fits) ->
     predictions = list(predict_tasks(fits, found).values())
     scale = normalisation_of(evidence, trials)
     return Candidates(
-        columns=columns(spec, evidence.dimension),
+        columns=columns(spec, evidence.groups),
         tasks=tuple(task.name for task in spec.tasks),
         maximize=tuple(task.measure.maximize for task in spec.tasks),
         ideal=tuple(scale.ideal.tolist()),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from app.domain.budget import least_budget
+from app.domain.errors import Fault, RefusedError
 from app.domain.study import MethodSpec, StudySpec
 from app.domain.task import Split
 from app.domain.trial import Origin, Proposal, Trial, TrialStatus
@@ -15,9 +16,13 @@ from workers.engine.arrays import Evidence, Scores, list_coefficients, stack_coe
 from workers.engine.fits import Fits
 from workers.engine.merges import Merge, measured_scores, merge_of, without_repeats
 from workers.engine.normalised import normalise, own_scores
-from workers.engine.references import Reference, best_of_families, references
+from workers.engine.references import ADAMERGING, Reference, best_of_families, known_references, references
 from workers.engine.selection import standing_trials
 from workers.engine.stages import OPEN, searched
+from workers.evaluators.protocol import Adaptive, Evaluator
+
+# Each moves a coefficient by a hundredth at most: enough to cross the box.
+ADAMERGING_STEPS = 150
 
 
 def propose_design(spec: StudySpec, dimension: int, trials: Sequence[Trial] = ()) -> tuple[Proposal, ...]:
@@ -32,6 +37,19 @@ def propose_design(spec: StudySpec, dimension: int, trials: Sequence[Trial] = ()
     missing = _of_study(spec, "search", "design", design[len(searched(trials)) :])
     compared = [reference.proposal("search") for reference in references(spec, dimension)]
     return without_repeats(missing if trials else [*missing, *compared])
+
+
+def propose_adapted(spec: StudySpec, evaluator: Evaluator) -> tuple[Proposal, ...]:
+    """The merge that AdaMerging finds, on the search split, where the spec wants it as a baseline.
+
+    Raises RefusedError where there is no network to take gradients of.
+    """
+    if ADAMERGING not in spec.baselines:
+        return ()
+    if not isinstance(evaluator, Adaptive):
+        raise RefusedError([Fault("baselines", "adamerging takes gradients, for which the networks have to run here: leave it out")])
+    found = evaluator.adamerge(spec.transform, spec.space, ADAMERGING_STEPS, spec.method.seed)
+    return (Proposal("baseline", "search", found, ADAMERGING, spec.transform),)
 
 
 def propose_adaptive(evidence: Evidence, fits: Fits, trials: Sequence[Trial]) -> tuple[Proposal, ...]:
@@ -59,7 +77,7 @@ def propose_verification(spec: StudySpec, points: Tensor, trials: Sequence[Trial
 
 def propose_report(spec: StudySpec, dimension: int, trials: Sequence[Trial]) -> tuple[Proposal, ...]:
     """On the report split: the trials that stand, the base, the tuned models, and the best of each baseline family."""
-    named = references(spec, dimension)
+    named = known_references(spec, dimension, trials)
     search = measured_scores(trials, "search")
     standing = [replace(trial.proposal, split="report") for trial in standing_trials(spec, trials)]
     plain = [reference for reference in named if not reference.is_baseline]

@@ -6,13 +6,14 @@ from typing import Literal, assert_never
 
 from app.domain.study import BaselineName, StudySpec, TransformSpec
 from app.domain.task import Split
-from app.domain.trial import Origin, Proposal
+from app.domain.trial import Origin, Proposal, Trial
 from workers.engine.merges import Merge, merge_of
 
 TASK_ARITHMETIC_SCALES = tuple(tenth / 10 for tenth in range(1, 11))
 TRANSFORMED_SCALES = (0.3, 0.6, 1.0)
 TIES_DENSITY = 0.2
 DARE_DROP = 0.9
+ADAMERGING: Literal["adamerging"] = "adamerging"
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,16 @@ class Reference:
 
 
 def references(spec: StudySpec, dimension: int) -> tuple[Reference, ...]:
-    """All that the spec wants: the base, the N tuned models alone (both without the study's transform), then its baselines."""
+    """What the spec alone names: the base, the N tuned models alone (both without the study's transform), then its baselines."""
     baselines = (one for family in spec.baselines for one in _family(family, spec, dimension))
     return (*_untransformed(spec, dimension), *baselines)
+
+
+def known_references(spec: StudySpec, dimension: int, trials: Sequence[Trial]) -> tuple[Reference, ...]:
+    """Those, and the merge that AdaMerging found: its coefficients are known once it is among `trials`."""
+    found = [trial.proposal for trial in trials if trial.proposal.origin == "baseline" and trial.proposal.label == ADAMERGING]
+    adapted = [Reference(ADAMERGING, ADAMERGING, one.coefficients, one.transform) for one in found]
+    return (*references(spec, dimension), *dict.fromkeys(adapted))
 
 
 def best_of_families(found: Sequence[Reference], merit: Mapping[Merge, float]) -> tuple[Reference, ...]:
@@ -69,6 +77,8 @@ def _family(family: BaselineName, spec: StudySpec, dimension: int) -> list[Refer
             return _scaled(family, TRANSFORMED_SCALES, TransformSpec("ties", density=TIES_DENSITY), dimension)
         case "dare":
             return _scaled(family, TRANSFORMED_SCALES, TransformSpec("dare", drop=DARE_DROP, seed=spec.method.seed), dimension)
+        case "adamerging":
+            return []  # searched for, not named by the spec: see known_references
         case _:
             assert_never(family)
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.domain.errors import MeasurementError
-from app.domain.study import TransformSpec
+from app.domain.errors import Fault, MeasurementError, RefusedError
+from app.domain.study import SpaceSpec, TransformSpec
 from app.domain.task import Split
 from app.domain.trial import Proposal
 from checkpoints.pairing import Pairing, pairing_of
+from workers.evaluators.adamerging import Parts, adamerge
 from workers.evaluators.merges import Merges
 from workers.evaluators.module_binding import Binding, bind_module
 from workers.evaluators.network import Network
@@ -36,6 +37,10 @@ class MergeEvaluator:
     _bound: TransformSpec | None = None
 
     @property
+    def group_labels(self) -> tuple[str, ...]:
+        return self.merges.groups.labels
+
+    @property
     def plan(self) -> str:
         return str(self.merges.of(self.merges.usual).plan)
 
@@ -53,6 +58,17 @@ class MergeEvaluator:
         measured = [task for task in self.scorers if task in outputs]
         scores = {task: self._score(task, proposal.split, outputs[task]) for task in measured}
         return Evaluation(scores, {task: _halve(outputs[task]) for task in measured})
+
+    def adamerge(self, transform: TransformSpec, space: SpaceSpec, steps: int, seed: int) -> tuple[float, ...]:
+        """See adamerging.py."""
+        with _out_of_memory_told(), self._repeatable():
+            return adamerge(self.parts(), transform, space, steps, seed)
+
+    def parts(self) -> Parts:
+        """What a descent needs. Raises RefusedError where merges are no weights of the network."""
+        if not isinstance(self.merges, Merges):
+            raise RefusedError([Fault("baselines", "adamerging merges weights, and this network is linearised in them: leave it out")])
+        return Parts(self.network, self.binding, self.merges, self.passes, self.scorers, self.gram.shape[0], self.assemble)
 
     def assemble(self, proposal: Proposal) -> None:
         """Make the module's weights those of the proposal's merge."""

@@ -21,6 +21,7 @@ class ExternalEvaluator:
     """An `Evaluator` (see protocol.py) without tasks of its own."""
 
     gram: Tensor
+    group_labels: tuple[str, ...]
     pairing: Pairing
     scorers: Mapping[str, Scorer] = field(default_factory=dict)
     plan: str = "every task is evaluated elsewhere"
@@ -37,4 +38,4 @@ def open_external(spec: StudySpec) -> ExternalEvaluator:
     findings.refuse()
     assert found.models is not None and found.groups is not None  # without a fault all is there
     transform = prepare_transform(to_transform(spec.transform), found.models)
-    return ExternalEvaluator(gram(found.models, found.groups, transform), pairing_of(found.models))
+    return ExternalEvaluator(gram(found.models, found.groups, transform), found.groups.labels, pairing_of(found.models))

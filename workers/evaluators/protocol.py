@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from app.domain.study import SpaceSpec, TransformSpec
 from app.domain.task import Split
 from app.domain.trial import Proposal
 from checkpoints.pairing import Pairing
@@ -51,6 +52,10 @@ class Evaluator(Protocol):
         """How the tuned checkpoints were held against the base: what a merge is made with again, where there is no network."""
 
     @property
+    def group_labels(self) -> tuple[str, ...]:
+        """What the groups of layers that share coefficients are called, in the order of the coefficients."""
+
+    @property
     def plan(self) -> str:
         """One line for people: resident or streamed, bytes, device."""
 
@@ -59,3 +64,11 @@ class Evaluator(Protocol):
 
         Raises MeasurementError (non-finite outputs, out of memory).
         """
+
+
+@runtime_checkable
+class Adaptive(Protocol):
+    """What can also take gradients of the networks that it measures."""
+
+    def adamerge(self, transform: TransformSpec, space: SpaceSpec, steps: int, seed: int) -> tuple[float, ...]:
+        """The coefficients that AdaMerging finds in so many steps (workers/evaluators/adamerging.py)."""

@@ -10,7 +10,7 @@ from app.actions.external import AskedTrial
 from app.api.schemas.merge import MERGE_ID
 from app.api.schemas.study import STUDY_ID
 from app.api.schemas.trial import TrialTransform, transform_shape
-from app.domain.columns import columns
+from app.domain.columns import provisional_columns
 from app.domain.merge import Merge
 from app.domain.study import Study, StudyStatus
 from app.domain.task import Split
@@ -113,7 +113,7 @@ def _asked(study: Study, asked: AskedTrial, merge: Merge) -> AskedShape:
         id=trial.id,
         number=trial.number,
         split=proposal.split,
-        columns=list(columns(study.spec, len(proposal.coefficients))),
+        columns=list(provisional_columns(study.spec, len(proposal.coefficients))),
         coefficients=list(proposal.coefficients),
         transform=transform_shape(proposal.transform),
         tasks=[task.name for task in asked.tasks],

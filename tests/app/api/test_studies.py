@@ -237,6 +237,15 @@ class TestExtend:
         assert client.post(f"/v1/studies/{study.id}/extend", json=body).status_code == 422
 
 
+    def test_refuses_a_nested_one_whose_levels_are_done(self, house, client):
+        study = house.study(client, method={"name": "nested", "budget": 12})
+        house.finish(study)
+        answer = client.post(f"/v1/studies/{study.id}/extend", json={"trials": 7})
+        assert answer.status_code == 422
+        assert "larger method.budget" in answer.text
+        assert house.store.study(study.id).status is StudyStatus.FINISHED
+
+
 def test_another_tenants_study_is_not_there(house, client):
     study = house.study(client)
     stranger = house.client(Scope.ADMIN, "other")

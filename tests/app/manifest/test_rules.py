@@ -3,7 +3,7 @@
 import pytest
 
 from app.domain.budget import least_budget, planes, trials_a_plane
-from app.domain.study import FactoryArchitecture, MethodSpec, ModelSetSpec, SpaceSpec, StudySpec
+from app.domain.study import FactoryArchitecture, MethodSpec, ModelSetSpec, SpaceSpec, StudySpec, SurrogateName
 from app.domain.task import SplitShares, TaskSpec
 from app.manifest.rules import rule_faults
 
@@ -43,6 +43,16 @@ class TestNested:
 
 def test_other_methods_take_no_preferences() -> None:
     assert faults_of(MethodSpec("map", preferences=({"one": 1.0, "two": 1.0, "three": 1.0},))) == {"method"}
+
+
+class TestQuadraticOptions:
+    @pytest.mark.parametrize("surrogate", ["gp", "output"])
+    def test_what_no_quadratic_reads_is_refused(self, surrogate: SurrogateName) -> None:
+        assert faults_of(MethodSpec(surrogate=surrogate, link="logit", ridge=0.1)) == {"method.link", "method.ridge"}
+
+    @pytest.mark.parametrize("surrogate", ["quadratic", "auto"])
+    def test_a_quadratic_may_be_fitted_as_one_likes(self, surrogate: SurrogateName) -> None:
+        assert not faults_of(MethodSpec(surrogate=surrogate, link="logit", ridge=0.1))
 
 
 class TestShares:

@@ -119,6 +119,11 @@ class AnalyticEvaluator:
         self.scorers = {name: build(torch.tensor(OPTIMA[name] + rest), seed) for seed, name in enumerate(OPTIMA)}
         self.gram = torch.eye(len(rest) + 2, dtype=torch.float64)
 
+    @property
+    def group_labels(self) -> tuple[str, ...]:
+        patterns = self.spec.space.groups
+        return patterns if isinstance(patterns, tuple) else tuple(f"part-{number}" for number in range(self.groups))
+
     def evaluate(self, proposal: Proposal) -> Evaluation:
         self.fault(proposal)
         self.asked[proposal] += 1

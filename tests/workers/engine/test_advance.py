@@ -9,8 +9,17 @@ import torch
 from app.domain.study import FrontSpec, MethodSpec, SpaceSpec, StudyStatus, TransformSpec
 from app.domain.trial import TrialStatus
 from surrogate.pareto import non_dominated
+from tests.workers.engine.conftest import AnalyticEvaluator
 from workers.engine.advance import advance
 from workers.engine.arrays import stack_utilities
+
+
+class Descending(AnalyticEvaluator):
+    """With gradients to take, as its seam says."""
+
+    def adamerge(self, transform, space, steps, seed):
+        return 0.25, 0.5
+
 
 OPTIMA = torch.tensor([[0.9, 0.2], [0.2, 0.8]], dtype=torch.float64)
 
@@ -89,6 +98,23 @@ class TestFront:
         assert front.evaluations == Counter(f"{trial.proposal.origin}:{trial.proposal.split}" for trial in built.trials)
         assert front.evaluations["design:search"] == 10
         assert sum(front.evaluations.values()) == sum(built.evaluator.asked.values())
+
+
+class TestAdaMerging:
+    def test_is_one_more_baseline_on_both_splits(self, spec, house):
+        built = house(spec(baselines=("adamerging",)))
+        built.evaluator = Descending(built.evaluator.spec)
+        front = built.finish()
+        (found,) = front.baselines
+        assert (found.name, found.coefficients) == ("adamerging", (0.25, 0.5))
+        assert found.search.keys() == found.report.keys() == {"left", "right"}
+        assert front.figures.win_rate.keys() == {"adamerging"}
+
+    def test_fails_the_study_where_no_network_runs(self, spec, house):
+        built = house(spec(baselines=("adamerging",)))
+        built.run()
+        assert built.study.status is StudyStatus.FAILED
+        assert "adamerging takes gradients" in built.study.failure.message
 
 
 class TestVariants:

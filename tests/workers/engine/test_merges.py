@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.columns import columns
+from app.domain.columns import columns, provisional_columns
 from app.domain.study import SpaceSpec, TransformSpec
 from app.domain.trial import Proposal, TrialStatus
 from workers.engine.merges import fitted_trials, measured_scores, merge_of, without_repeats
@@ -67,12 +67,17 @@ class TestTrials:
 
 class TestColumns:
     def test_a_tuned_model_without_groups_is_its_name(self, spec):
-        assert columns(spec(tuned=3), 3) == ("left", "right", "third")
+        assert columns(spec(tuned=3), ("all",)) == provisional_columns(spec(tuned=3), 3) == ("left", "right", "third")
 
-    def test_blocks_are_numbered(self, spec):
-        assert columns(spec(space=SpaceSpec(groups="block")), 4) == ("left:block.0", "left:block.1", "right:block.0", "right:block.1")
+    def test_blocks_go_by_their_labels(self, spec):
+        grouped = spec(space=SpaceSpec(groups="block"))
+        assert columns(grouped, ("prologue", "layers.0"))[1:3] == ("left:layers.0", "right:prologue")
+
+    def test_blocks_are_numbered_until_the_weights_name_them(self, spec):
+        grouped = spec(space=SpaceSpec(groups="block"))
+        assert provisional_columns(grouped, 4) == ("left:block.0", "left:block.1", "right:block.0", "right:block.1")
 
     def test_patterns_name_their_group_and_what_none_matches_is_the_rest(self, spec):
         patterned = spec(space=SpaceSpec(groups=("attention", "mlp")))
-        assert columns(patterned, 4) == ("left:attention", "left:mlp", "right:attention", "right:mlp")
-        assert columns(patterned, 6)[:3] == ("left:attention", "left:mlp", "left:rest")
+        assert provisional_columns(patterned, 4) == ("left:attention", "left:mlp", "right:attention", "right:mlp")
+        assert provisional_columns(patterned, 6)[:3] == ("left:attention", "left:mlp", "left:rest")

@@ -3,7 +3,8 @@
 import pytest
 
 from app.domain.study import TransformSpec
-from workers.engine.references import best_of_families, references
+from app.domain.trial import Proposal, TrialStatus
+from workers.engine.references import best_of_families, known_references, references
 
 
 def by_name(found):
@@ -40,6 +41,17 @@ class TestReferences:
         found = by_name(references(spec(transform=trimmed), 2))
         assert found["average"].transform == found["task_arithmetic 0.4"].transform == trimmed
         assert found["left"].transform == found["base"].transform == TransformSpec()
+
+
+class TestAdaMerging:
+    def test_it_is_known_once_it_was_proposed(self, spec, trial):
+        wanted = spec(baselines=("average", "adamerging"))
+        assert "adamerging" not in by_name(known_references(wanted, 2, ()))
+        proposals = [Proposal("baseline", split, (0.2, 0.7), "adamerging") for split in ("search", "report")]
+        trials = [trial(number, proposal, TrialStatus.FINISHED) for number, proposal in enumerate(proposals)]
+        known = known_references(wanted, 2, trials)
+        assert [one.name for one in known] == ["base", "left", "right", "average", "adamerging"]
+        assert known[-1].is_baseline and known[-1].coefficients == (0.2, 0.7)
 
 
 class TestOrigin:

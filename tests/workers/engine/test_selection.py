@@ -34,7 +34,7 @@ def fits():
 def evidence(spec):
     def build(points=10, verify=3):
         history = History(torch.zeros(0, 2, dtype=torch.float64), torch.zeros(0, dtype=torch.float64), Scale(0.0, None, maximize=False))
-        return Evidence(spec(front=FrontSpec(points, verify)), {"left": history, "right": history}, torch.eye(2))
+        return Evidence(spec(front=FrontSpec(points, verify)), {"left": history, "right": history}, torch.eye(2), ("all",))
 
     return build
 
