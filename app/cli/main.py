@@ -8,6 +8,7 @@ import typer
 
 from app.cli import service
 from app.cli.edge import exit_code_of
+from app.cli.finetune import finetune
 from app.cli.keys import keys
 
 Study = Annotated[Path, typer.Argument(help="The study manifest, YAML or JSON.", show_default=False)]
@@ -21,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (service.serve, service.api, service.worker, service.sweeper):
+for command in (finetune, service.serve, service.api, service.worker, service.sweeper):
     app.command()(command)
 db = typer.Typer(help="The database of the service.", no_args_is_help=True)
 app.add_typer(db, name="db")
@@ -72,6 +73,22 @@ def merge(
     from app.cli.point import PointRequest
 
     run_merge(MergeRequest(study, out, PointRequest(prefer, at, point, tuple(require or ()), maximize), recipe, dense, force))
+
+
+@app.command()
+def submit(
+    study: Study,
+    server: Annotated[str, typer.Option(envvar="MERGEFRONT_SERVER", metavar="URL", help="The service: http://HOST:PORT.", show_default=False)],
+    key: Annotated[str, typer.Option(envvar="MERGEFRONT_KEY", help="An API key of scope write.", show_default=False)] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the study to its end; exit with 1 when it fails, 3 when cancelled.")] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the manifest: --set method.budget=20.")
+    ] = None,
+) -> None:
+    """Send a study to a service: upload what it lacks, create the study, print its id; sent again, it is the same study."""
+    from app.cli.submit import Submission, run_submit
+
+    run_submit(Submission(study, server, key, wait, settings or []))
 
 
 @app.command()

@@ -14,9 +14,9 @@ _TASKS: dict[str | int, type[BaseModel]] = {HERE: TaskShape, ELSEWHERE: External
 _MARKS = frozenset({"[key]", *_TASKS})
 
 
-def shape_faults(error: ValidationError) -> list[Fault]:
-    """One fault for each thing that pydantic found, in its order."""
-    return [Fault(_key_path(found["loc"]), _sentence(found)) for found in error.errors(include_url=False)]
+def shape_faults(error: ValidationError, whole: type[BaseModel] = ManifestShape) -> list[Fault]:
+    """One fault for each thing that pydantic found, in its order. `whole`: the shape that the document should have."""
+    return [Fault(_key_path(found["loc"]), _sentence(found, whole)) for found in error.errors(include_url=False)]
 
 
 def without(document: dict[str, Any], error: ValidationError) -> dict[str, Any]:
@@ -49,12 +49,12 @@ def _key_path(location: Iterable[str | int]) -> str:
     return ".".join(_keys(location))
 
 
-def _sentence(found: Any) -> str:
+def _sentence(found: Any, whole: type[BaseModel]) -> str:
     kind, given = found["type"], found.get("input")
     if kind == "missing":
         return "required, but missing"
     if kind == "extra_forbidden":
-        return "unknown key" + _near_miss(found["loc"])
+        return "unknown key" + _near_miss(found["loc"], whole)
     if kind == "value_error":
         return str(found["ctx"]["error"])
     if kind == "string_pattern_mismatch" and "[key]" in found["loc"]:
@@ -62,8 +62,8 @@ def _sentence(found: Any) -> str:
     return f"{found['msg'][0].lower()}{found['msg'][1:]}; got {given!r}"
 
 
-def _near_miss(location: tuple[str | int, ...]) -> str:
-    shape: type[BaseModel] | None = ManifestShape
+def _near_miss(location: tuple[str | int, ...], whole: type[BaseModel]) -> str:
+    shape: type[BaseModel] | None = whole
     for part in location[:-1]:
         shape = _TASKS.get(part) or (_inner_shape(shape, str(part)) if shape is not None else None)
     known = list(shape.model_fields) if shape is not None else []

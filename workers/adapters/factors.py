@@ -54,7 +54,8 @@ def is_transposed(module: nn.Module) -> bool:
 
 def choose_layers(network: nn.Module, targets: Sequence[str], heads: Sequence[str] = ()) -> dict[str, nn.Module]:
     """The layers that `targets` mean, in the network's order: each a layer's name, the end of one behind a dot, or a regular expression
-    for a whole name. None given: every layer that can be adapted. `heads`: names of parameters of a task's own head, whose layers are not.
+    for a whole name. None given: every layer that can be adapted, but for a language model's output layer, which is often its embedding
+    too. `heads`: names of parameters of a task's own head, whose layers are none.
 
     Raises RefusedError naming every target without a layer, and what layers there are.
     """
@@ -66,10 +67,16 @@ def choose_layers(network: nn.Module, targets: Sequence[str], heads: Sequence[st
     lost = [target for target, names in matched.items() if not names]
     if lost:
         raise RefusedError([Fault(TARGETS, f"{target!r} matches no layer; there are {_listed(list(layers))}") for target in lost])
-    wanted = set().union(*matched.values()) if targets else set(layers)
+    usual = {name for name, module in layers.items() if module is not _output_layer(network)}
+    wanted = set().union(*matched.values()) if targets else usual
     chosen = {name: module for name, module in layers.items() if name in wanted}
     _check_one_layout(chosen)
     return chosen
+
+
+def _output_layer(network: Any) -> object:
+    find = getattr(network, "get_output_embeddings", None)
+    return find() if callable(find) else None
 
 
 def _means(target: str, name: str) -> bool:

@@ -25,9 +25,9 @@ def finetune(spec: FinetuneSpec, directory: Path, device: str, tell: Callable[[A
     Raises RefusedError with every fault of the spec, ConflictError for a directory that is in use or holds something else,
     MeasurementError where the loss is no longer finite.
     """
+    content = read_content(spec, device)
+    trainee = adapt(content)
     with _hold(directory):
-        content = read_content(spec, device)
-        trainee = adapt(content)
         trained = train(trainee, directory, digest_spec(spec, digest_base(content.base)), tell)
         _write(trainee, trained, directory)
     return trained
