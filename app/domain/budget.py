@@ -11,8 +11,11 @@ def least_budget(method: MethodSpec, dimension: int) -> int:
 
     A quadratic has (D+1)(D+2)/2 free parameters (MAP, arXiv 2406.07529) unless a ridge bridges what the trials leave open;
     every other surrogate needs one trial more than there are directions and the origin. `nested` begins with the origin and the tuned
-    models alone and needs LEAST_A_PLANE more for every plane.
+    models alone and needs LEAST_A_PLANE more for every plane. `exact` takes the origin and a step along every coefficient, whatever the
+    budget.
     """
+    if method.name == "exact":
+        return dimension + 1
     if method.name == "nested":
         return dimension + 1 + LEAST_A_PLANE * planes(method, dimension)
     if method.surrogate == "quadratic" and method.ridge == 0:

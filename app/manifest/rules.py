@@ -16,6 +16,8 @@ def rule_faults(spec: StudySpec) -> Iterator[Fault]:
         yield Fault("method.budget", f"{spec.method.budget} trials are too few for this surrogate and model set: it needs {needed} or more")
     yield from _unread_options(spec)
     yield from _nested_faults(spec) if spec.method.name == "nested" else _flat_faults(spec)
+    if spec.method.name == "exact":
+        yield from _exact_faults(spec)
 
 
 def _unread_options(spec: StudySpec) -> Iterator[Fault]:
@@ -45,3 +47,10 @@ def _nested_faults(spec: StudySpec) -> Iterator[Fault]:
     for preference in spec.method.preferences:
         if preference.keys() != tasks or not sum(preference.values()) > 0:
             yield Fault("method", "a preference weighs every task, not all of them zero")
+
+
+def _exact_faults(spec: StudySpec) -> Iterator[Fault]:
+    if spec.method.surrogate != "auto":
+        yield Fault("method.surrogate", f"exact knows the outputs and needs no surrogate: leave {spec.method.surrogate} out")
+    for task in spec.tasks_elsewhere:
+        yield Fault(f"tasks.{task.name}", "exact needs every example's outputs, external evaluators give scores: choose map or bayesian")

@@ -161,7 +161,7 @@ Preference = Annotated[dict[Name, Annotated[float, Field(ge=0)]], Field(min_leng
 
 
 class MethodShape(Shape):
-    name: Literal["map", "bayesian", "nested"] = "map"
+    name: Literal["map", "bayesian", "nested", "exact"] = "map"
     surrogate: SurrogateName = "auto"
     budget: int = Field(default=60, ge=1, le=100_000)
     seed: int = Field(default=0, ge=0, lt=2**32)

@@ -104,7 +104,7 @@ def _history(spec: StudySpec, task: Task, trials: Sequence[Trial], evaluator: Ev
     scorer = evaluator.scorers.get(task.name)
     outputs = None
     if scorer is not None and spec.method.surrogate in _READS_OUTPUTS:
-        outputs = _outputs(task, trials, scorer, read)
+        outputs = _outputs(task, trials, scorer, read, exact=spec.method.name == "exact")
     return History(
         coefficients=stack_coefficients([trial.proposal.coefficients for trial in trials], evaluator.gram.shape[0]),
         scores=torch.tensor([trial.scores[task.name] for trial in trials], dtype=torch.float64),
@@ -120,10 +120,12 @@ def _scale(task: Task, scorer: Scorer | None) -> Scale:
     return Scale(metric.low, metric.high, metric.maximize, examples, metric.proportion)
 
 
-def _outputs(task: Task, trials: Sequence[Trial], scorer: Scorer, read: Reader) -> Outputs | None:
+def _outputs(task: Task, trials: Sequence[Trial], scorer: Scorer, read: Reader, exact: bool) -> Outputs | None:
     digests = [trial.outputs.get(task.name) for trial in trials]
     stored = [digest for digest in digests if digest is not None]
     if len(stored) < len(digests):
         return None
+    # the bounds of a score say enough of its sampling noise; other surrogates do not ask for it
+    unbounded = task.measure.low is None or task.measure.high is None
     values = torch.stack([unpack_outputs(read(digest)) for digest in stored])
-    return Outputs(values, scorer.score, scorer.smooth, scorer.classes)
+    return Outputs(values, scorer.score, scorer.smooth, scorer.classes, scorer.deviation if exact and unbounded else None)

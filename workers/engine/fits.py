@@ -7,6 +7,8 @@ from torch import Tensor
 
 from app.domain.front import Fit
 from app.domain.study import MethodSpec
+from surrogate.exact import Exact, fit_exact
+from surrogate.exact_front import find_exact_front
 from surrogate.history import FittedSurrogate, History, Prediction
 from surrogate.quadratic import fit_quadratic
 from surrogate.select import QuadraticOptions, fit_surrogate
@@ -23,6 +25,8 @@ def fit_tasks(evidence: Evidence) -> Fits:
 
 
 def _fit(method: MethodSpec, history: History, gram: Tensor) -> FittedSurrogate:
+    if method.name == "exact":
+        return fit_exact(history, method.seed)
     if method.surrogate == "quadratic":
         return fit_quadratic(history, method.link, method.ridge)
     return fit_surrogate(method.surrogate, history, gram, method.seed, QuadraticOptions(method.link, method.ridge))
@@ -31,6 +35,9 @@ def _fit(method: MethodSpec, history: History, gram: Tensor) -> FittedSurrogate:
 def solve_candidates(evidence: Evidence, fits: Fits, points: int) -> Tensor:
     """The predicted front, n x D with n <= `points`; deterministic given the spec's seed."""
     spec = evidence.spec
+    exact = [fit for fit in fits.values() if isinstance(fit, Exact)]
+    if len(exact) == len(fits) and spec.front.solver == "scalarised":
+        return find_exact_front(exact, spec.space.low, spec.space.high, evidence.dimension, points, spec.method.seed)
     return solve_front(
         list(fits.values()),
         low=spec.space.low,

@@ -9,10 +9,9 @@ from app.domain.candidates import Candidates, Rows
 from app.domain.columns import columns
 from app.domain.trial import Trial
 from surrogate.history import Prediction
-from surrogate.solve import solve_front
 from workers.engine.arrays import Evidence, stack_coefficients
 from workers.engine.choices import normalisation_of
-from workers.engine.fits import Fits, predict_tasks
+from workers.engine.fits import Fits, predict_tasks, solve_candidates
 from workers.engine.selection import standing_trials
 
 # two neighbours of a front of two tasks then differ by a quarter of a percent of its extent
@@ -43,15 +42,7 @@ def _found(evidence: Evidence, trials: Sequence[Trial], fits: Fits) -> Tensor:
     spec = evidence.spec
     if spec.method.name == "nested":
         return stack_coefficients([trial.proposal.coefficients for trial in standing_trials(spec, trials)], evidence.dimension)
-    return solve_front(
-        list(fits.values()),
-        low=spec.space.low,
-        high=spec.space.high,
-        dimension=evidence.dimension,
-        points=max(CANDIDATES, spec.front.points),
-        seed=spec.method.seed,
-        solver=spec.front.solver,
-    )
+    return solve_candidates(evidence, fits, max(CANDIDATES, spec.front.points))
 
 
 def _side_by_side(predictions: Sequence[Prediction], name: str) -> Rows:

@@ -3,29 +3,27 @@
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from app.domain.errors import Fault, RefusedError
 from app.domain.study import MethodName, Study, StudyStatus
 from app.domain.trial import Trial
-from workers.engine import bayesian_method, map_method, nested_method
+from workers.engine import bayesian_method, exact_method, map_method, nested_method
 from workers.engine.stages import Keep, Nothing, Step
 
 Method = Callable[[Study, Sequence[Trial]], Step]
 
 METHODS: Mapping[MethodName, Method] = MappingProxyType(
-    {"map": map_method.next_step, "bayesian": bayesian_method.next_step, "nested": nested_method.next_step}
+    {
+        "map": map_method.next_step,
+        "bayesian": bayesian_method.next_step,
+        "nested": nested_method.next_step,
+        "exact": exact_method.next_step,
+    }
 )
 
 
 def plan(study: Study, trials: Sequence[Trial]) -> Step:
-    """The next step of `study`, whose trials are `trials`, by number. Pure.
-
-    Raises RefusedError for a method that this version does not have.
-    """
+    """The next step of `study`, whose trials are `trials`, by number. Pure."""
     if study.status is StudyStatus.CANCELLED and study.failure is None:
         return Keep()
     if study.status not in (StudyStatus.SUBMITTED, StudyStatus.RUNNING):
         return Nothing()
-    method = METHODS.get(study.spec.method.name)
-    if method is None:
-        raise RefusedError([Fault("method.name", f"this version has no {study.spec.method.name}: choose {', '.join(METHODS)}")])
-    return method(study, trials)
+    return METHODS[study.spec.method.name](study, trials)

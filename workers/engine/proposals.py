@@ -12,6 +12,7 @@ from app.domain.task import Split
 from app.domain.trial import Origin, Proposal, Trial, TrialStatus
 from surrogate.acquisition import batch_seed, propose_batch
 from surrogate.design import initial_design
+from surrogate.exact import affine_design
 from workers.engine.arrays import Evidence, Scores, list_coefficients, stack_coefficients
 from workers.engine.fits import Fits
 from workers.engine.merges import Merge, measured_scores, merge_of, without_repeats
@@ -29,11 +30,14 @@ def propose_design(spec: StudySpec, dimension: int, trials: Sequence[Trial] = ()
     """The design and the references that are not among it, on the search split.
 
     The design has `method.budget` trials, that of `bayesian` as few as can be fitted, that of `nested` the corners only. Where a
-    smaller budget was spent (`trials`), what is missing: a longer design begins with the shorter one.
+    smaller budget was spent (`trials`), what is missing: a longer design begins with the shorter one. `exact` has D + 1, and no more.
     """
     tuned = len(spec.models.tuned)
     space, method = spec.space, spec.method
-    design = initial_design(tuned, dimension // tuned, _design_size(method, dimension), method.seed, space.low, space.high)
+    if method.name == "exact":
+        design = affine_design(dimension, space.low, space.high)
+    else:
+        design = initial_design(tuned, dimension // tuned, _design_size(method, dimension), method.seed, space.low, space.high)
     missing = _of_study(spec, "search", "design", design[len(searched(trials)) :])
     compared = [reference.proposal("search") for reference in references(spec, dimension)]
     return without_repeats(missing if trials else [*missing, *compared])

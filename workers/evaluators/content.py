@@ -8,6 +8,7 @@ from app.datasets.dataset import Texts
 from app.domain.study import StudySpec
 from checkpoints.groups import Groups
 from checkpoints.model_set import ModelSet
+from workers.evaluators.linearise import linear_faults
 from workers.evaluators.module_binding import Binding
 from workers.evaluators.network import Network
 from workers.evaluators.tasks import TaskContent, read_tasks
@@ -33,6 +34,8 @@ def read_content(spec: StudySpec) -> Content:
     weights = read_weights(spec, findings)
     tasks = read_tasks(spec, weights, findings)
     reader = findings.attempt(lambda: _open_reader(spec, weights.network, tasks))
+    if weights.models is not None and weights.network is not None:
+        findings.faults += linear_faults(spec, weights.models, weights.network)
     findings.refuse()
     # without a fault nothing is absent
     assert weights.models is not None and weights.network is not None and weights.binding is not None and weights.groups is not None

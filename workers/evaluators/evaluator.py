@@ -14,6 +14,7 @@ from app.domain.task import Split
 from app.domain.trial import Proposal
 from checkpoints.pairing import Pairing, pairing_of
 from workers.evaluators.adamerging import Parts, adamerge
+from workers.evaluators.linearise import TangentMerges
 from workers.evaluators.merges import Merges
 from workers.evaluators.module_binding import Binding, bind_module
 from workers.evaluators.network import Network
@@ -30,7 +31,7 @@ class MergeEvaluator:
 
     network: Network
     binding: Binding
-    merges: Merges
+    merges: Merges | TangentMerges
     passes: tuple[Pass, ...]
     scorers: Mapping[str, TaskScorer]
     gram: Tensor
@@ -57,7 +58,9 @@ class MergeEvaluator:
             _check_finite(task, rows)
         measured = [task for task in self.scorers if task in outputs]
         scores = {task: self._score(task, proposal.split, outputs[task]) for task in measured}
-        return Evaluation(scores, {task: _halve(outputs[task]) for task in measured})
+        # what is exact about merges of tangent adapters would be lost to rounding
+        kept = outputs if isinstance(self.merges, TangentMerges) else {task: _halve(rows) for task, rows in outputs.items()}
+        return Evaluation(scores, {task: kept[task] for task in measured})
 
     def adamerge(self, transform: TransformSpec, space: SpaceSpec, steps: int, seed: int) -> tuple[float, ...]:
         """See adamerging.py."""

@@ -8,6 +8,7 @@ from app.domain.study import TransformSpec
 from checkpoints.flat import FlatMerge, prepare_flat_merge
 from checkpoints.groups import Groups
 from checkpoints.model_set import ModelSet
+from checkpoints.tangents import is_tangent
 from checkpoints.transforms.prepare import prepare_transform
 from checkpoints.transforms.spec import Transform, name_transform
 
@@ -22,11 +23,11 @@ class Place:
 
 
 def choose_place(models: ModelSet, device: str, memory: int | None) -> Place:
-    """Float32, but on an accelerator the base's own dtype where all its tensors have one."""
+    """Float32, but on an accelerator the base's own dtype where all its tensors have one; a linearised network is always float32."""
     place = torch.device(device)
     dtypes = {models.base.flat(name, 0, 0).dtype for name in models.sizes}
     own = dtypes.pop() if len(dtypes) == 1 else torch.float32
-    return Place(place, torch.float32 if place.type == "cpu" or own == torch.float64 else own, memory)
+    return Place(place, torch.float32 if place.type == "cpu" or own == torch.float64 or is_tangent(models) else own, memory)
 
 
 @dataclass

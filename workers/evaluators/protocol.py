@@ -14,7 +14,9 @@ from checkpoints.pairing import Pairing
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one evaluation gave. `scores` by task; `outputs` by task: examples x columns, float16, absent for tasks that give none."""
+    """What one evaluation gave. `scores` by task; `outputs` by task: examples x columns, float16, of a linearised network float32,
+    absent for tasks that give none.
+    """
 
     scores: Mapping[str, float]
     outputs: Mapping[str, Tensor]
@@ -34,6 +36,9 @@ class Scorer(Protocol):
 
     def smooth(self, outputs: Tensor) -> Tensor:
         """The same shapes, differentiable, the metric without its steps."""
+
+    def deviation(self, outputs: Tensor) -> Tensor:
+        """Standard errors of the scores over examples like these, n, of a metric that is a mean over examples or a function of one."""
 
 
 class Evaluator(Protocol):

@@ -50,6 +50,15 @@ class TaskScorer:
         _, smooth = self._functions()
         return smooth(_widen(outputs), self.targets["search"])
 
+    def deviation(self, outputs: Tensor) -> Tensor:
+        """See protocol.py: from the spread of the examples' own losses; of perplexity by the slope of the exponential."""
+        metric = "nll" if self.metric.name == "perplexity" else self.metric.name
+        exact, targets = METRIC_FUNCTIONS[metric][0], self.targets["search"]
+        # every example as a candidate of its own
+        losses = torch.stack([exact(_widen(rows)[:, None], targets[:, None]).double() for rows in outputs])
+        errors: Tensor = losses.std(1) / len(targets) ** 0.5
+        return errors * losses.mean(1).exp() if self.metric.name == "perplexity" else errors
+
     def _functions(self) -> tuple[MetricFunction, MetricFunction]:
         if self.outputs == "losses":
             return LOSS_FUNCTIONS[self.metric.name], LOSS_FUNCTIONS[self.metric.name]

@@ -63,3 +63,12 @@ class TestShares:
     def test_the_least_budget_gives_every_pair_its_least(self) -> None:
         method = MethodSpec("nested", budget=least_budget(MethodSpec("nested"), 8))
         assert trials_a_plane(method, 8) == 3
+
+
+class TestExact:
+    def test_a_trial_more_than_there_are_coefficients_is_enough(self) -> None:
+        assert not faults_of(MethodSpec("exact", budget=4))
+        assert faults_of(MethodSpec("exact", budget=3)) == {"method.budget"}
+
+    def test_a_surrogate_is_refused(self) -> None:
+        assert faults_of(MethodSpec("exact", "gp")) == {"method.surrogate"}

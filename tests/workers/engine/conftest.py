@@ -79,6 +79,10 @@ class LinearTask:
         index = self.targets["search"].expand(outputs.shape[:-1])[..., None]
         return outputs.double().softmax(-1).gather(-1, index)[..., 0].mean(-1)
 
+    def deviation(self, outputs: Tensor) -> Tensor:
+        losses = (outputs.double() - self.targets["search"]).square().mean(-1)
+        return losses.std(-1) / losses.shape[-1] ** 0.5
+
 
 def squared_error_task(optimum: Tensor, seed: int) -> LinearTask:
     draw = torch.Generator().manual_seed(seed)

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.domain.errors import RefusedError
 from app.domain.study import Failure, FrontSpec, MethodSpec, Study, StudyStatus
 from app.domain.trial import Proposal, TrialStatus
 from workers.engine.plan import plan
@@ -93,6 +92,12 @@ class TestStatus:
         assert plan(study_of(spec(), StudyStatus.SUBMITTED), []) == Propose(Stage.DESIGN)
 
 
-def test_a_method_of_another_version_is_refused_by_name(spec):
-    with pytest.raises(RefusedError, match=r"method\.name: this version has no .*exact.*: choose map"):
-        plan(study_of(spec(method=MethodSpec(name="exact"))), [])
+class TestExact:
+    @pytest.mark.parametrize(("rows", "step"), TABLE.values(), ids=TABLE)
+    def test_goes_through_the_same_stages(self, spec, trials, rows, step):
+        assert plan(study_of(spec(method=MethodSpec(name="exact"))), trials(rows)) == step
+
+    def test_begins_nothing_anew_for_more_budget(self, spec, trials):
+        rows = [*[("design", "search", FINISHED)] * 3, ("verify", "search", FINISHED), ("verify", "report", FINISHED)]
+        extended = replace(study_of(spec(method=MethodSpec(name="exact", budget=40))), revision=1)
+        assert plan(extended, trials(rows)) == Finish()
