@@ -34,6 +34,7 @@ _FORMS: dict[int | str, dict[str, Any]] = {
     200: {
         "model": FrontDocument,
         "content": {
+            "application/json": {},  # the first is what Swagger UI asks for
             "text/csv": {"schema": {"type": "string"}, "example": "point,c:mnist,c:landsat,predicted:mnist,low:mnist,high:mnist\n"},
             "application/vnd.apache.parquet": {"schema": {"type": "string", "contentMediaType": "application/vnd.apache.parquet"}},
         },
