@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     s3_endpoint: str = Field("", description="URL of an S3-compatible server other than AWS.")
     factories: _Names = Field((), description="Factories that studies may name, as FILE.py:CALLABLE with an absolute path.")
     directories: _Folders = Field((), description="Directories whose files studies and registrations may name.")
+    buckets: _Names = Field((), description="Places in S3 that registrations may name, as s3://bucket/prefix; all callers may read them.")
     hub: bool = Field(False, description="Whether hf://repo@commit references are read.")
     cache_bytes: int = Field(20 * 2**30, ge=0, description="Size of a worker's local cache of blobs.")
     quota_bytes: int = Field(0, ge=0, description="What one tenant may store; 0 for no bound.")
@@ -39,7 +40,7 @@ class Settings(BaseSettings):
     memory_gb: float | None = Field(None, gt=0, description="Memory for base and task vectors; what exceeds it is streamed.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("factories", "directories", mode="before")
+    @field_validator("factories", "directories", "buckets", mode="before")
     @classmethod
     def _split(cls, given: object) -> object:
         return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given

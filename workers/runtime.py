@@ -5,8 +5,8 @@ import socket
 from collections.abc import Callable
 from functools import partial
 
-from app.actions.localise import local_spec
-from app.blobs.opening import open_place
+from app.actions.localise import Source, local_spec
+from app.blobs.opening import open_place, open_remotes
 from app.config import Settings
 from app.domain.study import Study, StudySpec
 from app.jobs.celery_producer import CeleryJobs
@@ -29,7 +29,9 @@ def open_workshop(settings: Settings) -> Workshop:
     """
     store = open_store(settings.database_url)
     blobs = open_place(settings.blobs, settings.data, settings.s3_endpoint, settings.cache_bytes)
-    localise = partial(local_spec, open_catalog(settings.database_url), blobs, settings.data / "local")
+    remotes = open_remotes(settings.buckets, settings.hub, settings.data, settings.s3_endpoint, settings.cache_bytes)
+    source = Source(blobs, settings.data / "local", remotes)
+    localise = partial(local_spec, open_catalog(settings.database_url), source)
     return Workshop(
         store,
         blobs,

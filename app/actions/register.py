@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from app.actions.localise import lay_out, local_weights
-from app.blobs.port import Blobs
+from app.actions.localise import Source, lay_out, local_weights
+from app.actions.remote import look_at_data, look_at_weights
+from app.blobs.remote import is_remote
 from app.datasets.check import input_value_faults
 from app.datasets.read import read_dataset
 from app.domain.checkpoint import Checkpoint, Dataset
@@ -40,42 +41,43 @@ class Given:
 
 @dataclass(frozen=True)
 class Registry:
-    """Where things are registered. `place`: directory for links to files. `directories`: those that references may lead into."""
+    """Where things are registered. `directories`: those that references may lead into."""
 
     catalog: Catalog
-    blobs: Blobs
-    place: Path
+    source: Source
     directories: tuple[Path, ...] = ()
 
 
 def register_checkpoint(registry: Registry, tenant: str, given: Given, base: str | None = None) -> Checkpoint:
     """The checkpoint of these files, the one there is where they were registered before. `base`: the id of one that it has to fit.
 
-    Raises RefusedError with every fault.
+    Raises RefusedError with every fault, UnavailableError where a reference cannot be followed.
     """
+    if is_remote(given.reference):
+        return _once(registry.catalog, _remote_checkpoint(registry, tenant, given.reference, base))
     given, size = _admit(registry, tenant, given)
-    root = Path(given.reference) if given.reference else lay_out(registry.blobs, registry.place, given.files)
-    layout = _open(root)
+    layout = _open(_root(registry, given))
     faults = [Fault(_where(given), problem) for problem in stray_faults(layout)]
     faults += [] if base is None else _misfits(registry, tenant, layout, base)
     if faults:
         raise RefusedError(faults)
-    digest = digest_layout(layout)
     size = size or sum(file.path.stat().st_size for file in layout.files)
+    digest = digest_layout(layout)
     made = Checkpoint(new_id("ckpt"), tenant, layout.kind, digest, size, datetime.now(UTC), given.files, given.reference)
     return _once(registry.catalog, made)
 
 
 def register_dataset(registry: Registry, tenant: str, given: Given) -> Dataset:
-    """The dataset in one file: examples, or the linear heads of tasks. Raises RefusedError with every fault."""
+    """The dataset in one file: examples, or the linear heads of tasks. Raises RefusedError with every fault, UnavailableError."""
+    if is_remote(given.reference):
+        return _once(registry.catalog, _remote_dataset(registry, tenant, given.reference))
     given, size = _admit(registry, tenant, given)
     if len(given.files) > 1:
         raise RefusedError([Fault("files", "a dataset is one file: register each on its own")])
-    path = Path(given.reference) if given.reference else lay_out(registry.blobs, registry.place, given.files) / next(iter(given.files))
+    path = _root(registry, given) / next(iter(given.files), "")
     _check_data(path, _where(given))
-    made = Dataset(
-        new_id("ds"), tenant, digest_file(path), size or path.stat().st_size, datetime.now(UTC), given.files, given.reference
-    )
+    size = size or path.stat().st_size
+    made = Dataset(new_id("ds"), tenant, digest_file(path), size, datetime.now(UTC), given.files, given.reference)
     return _once(registry.catalog, made)
 
 
@@ -85,6 +87,18 @@ def unregister(catalog: Catalog, store: Store, record: Checkpoint | Dataset) -> 
     if users:
         raise ConflictError(f"in use by {', '.join(study.name for study in users[:5])}: cancel it first, or wait for its end")
     catalog.remove(record)
+
+
+def _remote_checkpoint(registry: Registry, tenant: str, reference: str, base: str | None) -> Checkpoint:
+    if base is not None:
+        raise RefusedError([Fault("base", "what lies elsewhere is held against its base when a study reads it: leave this out")])
+    found = look_at_weights(registry.source.remotes, reference)
+    return Checkpoint(new_id("ckpt"), tenant, found.kind, found.digest, found.size, datetime.now(UTC), found.files, reference)
+
+
+def _remote_dataset(registry: Registry, tenant: str, reference: str) -> Dataset:
+    found = look_at_data(registry.source.remotes, reference)
+    return Dataset(new_id("ds"), tenant, found.digest, found.size, datetime.now(UTC), found.files, reference)
 
 
 def _open_studies(store: Store, tenant: str) -> Iterator[StudySpec]:
@@ -98,6 +112,12 @@ def _open_studies(store: Store, tenant: str) -> Iterator[StudySpec]:
 def _names(spec: StudySpec) -> set[str]:
     tasks = [name.partition("#")[0] for task in spec.tasks_here for name in (task.data, task.head or "")]
     return {spec.models.base, *spec.models.tuned.values(), *tasks}
+
+
+def _root(registry: Registry, given: Given) -> Path:
+    if given.reference:
+        return Path(given.reference)
+    return lay_out(registry.source.place, given.files, registry.source.blobs.local)
 
 
 def _admit(registry: Registry, tenant: str, given: Given) -> tuple[Given, int]:
@@ -126,7 +146,11 @@ def _file_faults(files: Mapping[str, str], held: Mapping[str, int]) -> Iterator[
 
 
 def _allowed(registry: Registry, reference: str) -> Path:
-    path = Path(reference).resolve()
+    try:
+        path = Path(reference).resolve()
+        path.stat()
+    except (OSError, ValueError) as error:
+        raise RefusedError([Fault("reference", f"{reference!r} leads nowhere: {error}")]) from error
     if not any(path.is_relative_to(directory) for directory in registry.directories):
         problem = "the operator allows no files there: upload them, or name files of an allowed directory by their absolute path"
         raise RefusedError([Fault("reference", problem)])
@@ -143,7 +167,7 @@ def _open(root: Path) -> Layout:
 def _misfits(registry: Registry, tenant: str, layout: Layout, base: str) -> list[Fault]:
     try:
         record = registry.catalog.one(Checkpoint, tenant, base)
-        check_fits(layout, open_layout(local_weights(registry.blobs, registry.place, record)))
+        check_fits(layout, open_layout(local_weights(registry.source, record)))
     except NotFoundError as error:
         return [Fault("base", str(error))]
     except CheckpointError as error:

@@ -18,8 +18,7 @@ _MADE: dict[int | str, dict[str, Any]] = {201: {"description": "Registered.", "h
 
 
 def registry_of(service: ServiceOf) -> Registry:
-    settings = service.settings
-    return Registry(service.catalog, service.blobs, settings.data / "local", settings.directories)
+    return Registry(service.catalog, service.source, service.settings.directories)
 
 
 def checkpoint_named(

@@ -44,7 +44,7 @@ def _ingredients(service: Service, study: Study, local: ModelSetSpec, pairing: s
 def _local(service: Service, study: Study) -> ModelSetSpec:
     # of the data nothing is needed, and it may be gone
     alone = replace(study, spec=replace(study.spec, tasks=()))
-    return local_spec(service.catalog, service.blobs, service.settings.data / "local", alone).models
+    return local_spec(service.catalog, service.source, alone).models
 
 
 def _place(study: Study, key: str) -> str:

@@ -10,7 +10,10 @@ CheckpointKind = Literal["full", "lora", "tangent"]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights: `files` by their path within the checkpoint, as sha256; or `reference`, where they lie. `digest`: of the whole."""
+    """Weights: `files` by their path within the checkpoint, as sha256, or `reference`, where they lie. `digest`: of the whole.
+
+    With a reference to another machine, `files` says what they were when they were registered, so that a change is found out.
+    """
 
     id: str
     tenant: str

@@ -14,7 +14,11 @@ DATASET_ID = "ds_01jd8e5v7hk2m3n4p5q6r7s8t9"
 
 Files = Annotated[dict[str, Digest], Field(description="sha256 of each file, by its path within.", max_length=1000)]
 Reference = Annotated[
-    str | None, Field(description="Where they lie instead: a path that the operator allows.", min_length=1, max_length=4096)
+    str | None,
+    Field(
+        description="Where they lie instead, if the operator allows it: a path, s3://BUCKET/PREFIX, hf://REPOSITORY@COMMIT.",
+        min_length=1, max_length=4096,
+    ),
 ]
 
 
@@ -39,7 +43,9 @@ class Registration(BaseModel):
 class CheckpointRegistration(Registration):
     """A checkpoint: weights as safetensors, with what stands beside them (config.json, tokenizer, adapter_config.json)."""
 
-    base: Annotated[str | None, Field(description="Id of the checkpoint that it has to fit.", max_length=64, examples=[None])] = None
+    base: Annotated[
+        str | None, Field(description="Id of the checkpoint that it has to fit.", pattern="^ckpt_[0-9a-z]{26}$", examples=[None])
+    ] = None
 
 
 class DatasetRegistration(Registration):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from app.actions.localise import local_spec
+from app.actions.localise import Source, local_spec
 from app.blobs.local import open_blobs
 from app.domain.checkpoint import Checkpoint, Dataset
 from app.domain.errors import NotFoundError
@@ -54,7 +54,7 @@ REGISTERED = study_of(
 
 
 def test_names_directories_of_checkpoints_and_files_of_data(catalog, blobs, tmp_path):
-    spec = local_spec(catalog, blobs, tmp_path / "local", REGISTERED)
+    spec = local_spec(catalog, Source(blobs, tmp_path / "local"), REGISTERED)
     base = Path(spec.models.base)
     found = {path.relative_to(base).as_posix(): path.read_bytes() for path in base.rglob("*") if path.is_file()}
     assert found == {"config.json": b"{}", "model.safetensors": b"base", "1_Pooling/config.json": b"[]"}
@@ -67,20 +67,20 @@ def test_names_directories_of_checkpoints_and_files_of_data(catalog, blobs, tmp_
 
 
 def test_is_the_same_again_and_mends_what_was_let_go(catalog, blobs, tmp_path):
-    first = local_spec(catalog, blobs, tmp_path / "local", REGISTERED)
+    first = local_spec(catalog, Source(blobs, tmp_path / "local"), REGISTERED)
     for link in (tmp_path / "local").rglob("model.safetensors"):
         link.unlink()
         link.symlink_to(tmp_path / "gone")
-    assert local_spec(catalog, blobs, tmp_path / "local", REGISTERED) == first
+    assert local_spec(catalog, Source(blobs, tmp_path / "local"), REGISTERED) == first
     assert all(link.read_bytes() in (b"base", b"tuned") for link in (tmp_path / "local").rglob("model.safetensors"))
 
 
 def test_may_be_done_by_many_at_once(catalog, blobs, tmp_path):
     with ThreadPoolExecutor(8) as pool:
-        specs = list(pool.map(lambda _: local_spec(catalog, blobs, tmp_path / "local", REGISTERED), range(24)))
+        specs = list(pool.map(lambda _: local_spec(catalog, Source(blobs, tmp_path / "local"), REGISTERED), range(24)))
     assert specs.count(specs[0]) == 24
 
 
 def test_knows_nothing_of_another_tenants(catalog, blobs, tmp_path):
     with pytest.raises(NotFoundError, match=BASE):
-        local_spec(catalog, blobs, tmp_path / "local", study_of(REGISTERED.spec.models, tenant="other"))
+        local_spec(catalog, Source(blobs, tmp_path / "local"), study_of(REGISTERED.spec.models, tenant="other"))

@@ -138,7 +138,7 @@ class TestReference:
     def test_that_was_changed_is_found_out(self, house, client, files, example):
         registered = client.post("/v1/checkpoints", json={"reference": f"{files}/base.safetensors"}).json()["id"]
         study = house.study(client, models=example["models"] | {"base": registered})
-        arguments = house.service.catalog, house.service.blobs, house.service.settings.data / "local", study
+        arguments = house.service.catalog, house.service.source, study
         assert local_spec(*arguments).models.base == f"{files}/base.safetensors"
         save_file({"weight": torch.zeros(2, 2)}, files / "base.safetensors")
         with pytest.raises(RefusedError, match="changed since"):
@@ -191,7 +191,7 @@ class TestStudies:
         tasks = example["tasks"] | {"mnist": {"data": data, "head": f"{heads}#mnist", "metric": "accuracy"}}
         study = house.study(client, models=models, tasks=tasks)
         assert study.digests["models.base"] == client.get(f"/v1/checkpoints/{ids[0]}").json()["digest"]
-        spec = local_spec(house.service.catalog, house.service.blobs, house.service.settings.data / "local", study)
+        spec = local_spec(house.service.catalog, house.service.source, study)
         assert spec.tasks[0].head.endswith("/heads.safetensors#mnist")
 
     def test_are_told_of_ids_that_are_not_there(self, client, example):
