@@ -1,7 +1,7 @@
 """A merge: theta(c) = theta_0 + sum of c_n v_n of one model set, computed block by block when somebody reads it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,13 +12,13 @@ from checkpoints.groups import Coefficients
 from checkpoints.model_set import ModelSet
 from checkpoints.read import DTYPES
 from checkpoints.task_vectors import BlockTransform
-from checkpoints.weighted_sum import Term, Workspace, write_sum
+from checkpoints.weighted_sum import Term, write_sum
 
-# Elements; every merge is computed on this grid, whatever range of it is asked for, so that all readers get the same bits.
-# A few float64 buffers of this length stay in a core's own cache. And it is below the 32768 from which torch spreads one operation
-# over threads: cores that work on blocks of their own need not wait for each other after every operation, which on a busy machine
-# takes a hundred times as long as the work.
-BLOCK = 15 << 11
+BLOCK = 15 << 13  # elements: enough that what happens once a block hardly counts, few enough for a core's own cache
+# Elements of a block that operations of torch see at once: below the 32768 from which torch spreads one operation over threads.
+# Cores that work on blocks of their own then need not wait for each other after every operation, which on a busy machine takes a
+# hundred times as long as the work.
+STEP = BLOCK >> 2
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,9 @@ class Merge:
 
 @dataclass(frozen=True)
 class BlockMerger:
-    """Computes blocks of one merge; keeps working memory between them, so one a thread."""
+    """Computes blocks of one merge, on any number of threads at once."""
 
     merge: Merge
-    _workspace: Workspace = field(default_factory=lambda: Workspace(BLOCK), init=False, repr=False)
 
     def block(self, tensor: str, number: int, out: Tensor | None = None) -> Tensor:
         """Elements [number, number + 1) x BLOCK of any tensor of the base, flat, in the base's dtype; in `out` where that is given.
@@ -63,11 +62,27 @@ class BlockMerger:
         stored = self._stored(tensor, start, stop, coefficients, base)
         if stored is not None:
             out.copy_(stored)
+            finite = not count_stray(out)
         else:
-            write_sum(base, list(self._terms(tensor, start, stop, coefficients, base)), out, self._workspace)
-        if count_stray(out):
+            finite = self._write(tensor, start, coefficients, base, out)
+        if not finite:
             raise self._not_finite(tensor, start, stop)
         return out
+
+    def _write(self, tensor: str, start: int, coefficients: tuple[float, ...], base: Tensor, out: Tensor) -> bool:
+        """Computes the block; whether all of it is finite."""
+        step = BLOCK if self._only_stored(tensor) else STEP
+        finite = True
+        for first in range(0, len(base), step):
+            part = slice(first, min(first + step, len(base)))
+            terms = list(self._terms(tensor, start + part.start, start + part.stop, coefficients, base[part]))
+            finite &= write_sum(base[part], terms, out[part])
+        return finite
+
+    def _only_stored(self, tensor: str) -> bool:
+        """Whether nothing but stored weights takes part: then torch has nothing to compute."""
+        sources = self.merge.models.sources.values()
+        return self.merge.transform is None and all(source.weights(tensor, 0, 0) is not None for source in sources)
 
     def _stored(self, tensor: str, start: int, stop: int, coefficients: tuple[float, ...], base: Tensor) -> Tensor | None:
         """The block where it need not be computed: the base's, or one tuned checkpoint's."""

@@ -1,6 +1,7 @@
 """Merges in place: theta(c) is built in one flat buffer a dtype, of which a module's parameters are views."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +12,9 @@ from checkpoints.groups import Groups, spread_coefficients
 from checkpoints.model_set import ModelSet
 from checkpoints.residency import ResidencyPlan, plan_residency
 from checkpoints.runs import Run, Slot, find_runs, place_slots
-from checkpoints.stretches import Scratch, Stretch, hold_run, read_run
+from checkpoints.stretches import Scratch, Stretch, add_factors, hold_run, read_run
 from checkpoints.task_vectors import BlockTransform
+from checkpoints.weighted_sum import write_sum
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class FlatMerge:
 
     @torch.no_grad()
     def assemble(self, vector: Sequence[float]) -> None:
-        """Write theta(c) into the views: one pass over base and task vectors, float32 sums, one rounding to the buffer's dtype.
+        """Write theta(c) into the views: one pass over base and task vectors, one rounding to the buffer's dtype.
 
         `vector`: N x G values, the groups of the first tuned checkpoint first. Raises MisfitError for another number of values,
         or one that is not finite.
@@ -40,16 +42,47 @@ class FlatMerge:
         rows = spread_coefficients(vector, self.groups).rows
         if len(rows) != self.count:
             raise MisfitError(f"{len(vector)} coefficients for {self.count} tuned checkpoints and {len(self.groups.labels)} groups")
-        for stretch in self.stretches:
-            compute(stretch, [row[stretch.group] for row in rows], self.scratch)
+        compute_all(self.stretches, rows, self.scratch)
 
 
-def compute(stretch: Stretch, coefficients: Sequence[float], scratch: Scratch) -> None:
-    """Compute one stretch: in the buffer itself where that is float32 on the computing device, else rounded into it at the end."""
+def compute_all(stretches: Sequence[Stretch], rows: Sequence[Sequence[float]], scratch: Scratch) -> None:
+    """Compute stretches, those in the machine's own memory on as many threads as torch may use. `rows`: one a tuned checkpoint."""
+    own = [stretch for stretch in stretches if summed_at_once(stretch)]
+    threads = torch.get_num_threads() if len(own) > 1 else 1
+    with ThreadPoolExecutor(threads) as pool:
+        parts = [pool.submit(_compute_at_once, own[first::threads], rows) for first in range(threads)]
+        for stretch in stretches:
+            if not summed_at_once(stretch):
+                _compute_stepwise(stretch, _of_group(rows, stretch), scratch)
+        for part in parts:
+            part.result()
+
+
+def summed_at_once(stretch: Stretch) -> bool:
+    """Whether one pass over memory does it: no products of factors, and no other device."""
+    return not stretch.factors and stretch.out.device.type == "cpu"
+
+
+def _compute_at_once(stretches: Sequence[Stretch], rows: Sequence[Sequence[float]]) -> None:
+    for stretch in stretches:
+        write_sum(stretch.base, stretch.terms(_of_group(rows, stretch)), stretch.out)
+
+
+def _of_group(rows: Sequence[Sequence[float]], stretch: Stretch) -> list[float]:
+    return [row[stretch.group] for row in rows]
+
+
+def _compute_stepwise(stretch: Stretch, coefficients: Sequence[float], scratch: Scratch) -> None:
+    """In the buffer itself where that is float32 on the computing device, else rounded into it at the end."""
     out, device = stretch.out, scratch.total.device
     total = out if out.dtype == torch.float32 and out.device == device else scratch.total[: len(out)]
-    stretch.write_base(total)
-    stretch.add_vectors(total, coefficients, scratch)
+    base, delta = scratch.base[: len(out)].copy_(stretch.base), scratch.delta[: len(out)]
+    total.copy_(base)
+    for term in stretch.terms(coefficients):
+        # convert first, then subtract: an operation on mixed dtypes runs element by element
+        added = delta.copy_(term.values).sub_(base) if term.whole else term.values
+        total.add_(added, alpha=term.coefficient)
+    add_factors(total, stretch.factors, coefficients)
     if total is not out:
         out.copy_(total)
 
@@ -78,8 +111,7 @@ def prepare_flat_merge(
     cut = hold_run if plan.mode == "resident" else read_run
     stretches = tuple(stretch for run in runs for stretch in cut(models, run, buffers[run.slots[0].dtype], transform))
     scratch = _scratch(stretches, device if plan.mode == "resident" else torch.device("cpu"))
-    for stretch in stretches:
-        compute(stretch, [0.0] * len(models.tuned), scratch)
+    compute_all(stretches, [[0.0] * len(groups.labels)] * len(models.tuned), scratch)
     moving = tuple(stretch for stretch in stretches if stretch.dense or stretch.factors)
     return FlatMerge(plan, _views(models, slots, buffers), groups, len(models.tuned), moving, scratch)
 

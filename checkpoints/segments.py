@@ -1,7 +1,7 @@
 """Stretches of a file's bytes that are computed in one go: a long tensor is many of them, many short tensors are one."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -66,15 +66,13 @@ class SegmentMerger:
     """Computes segments of one merge, on any number of threads at once."""
 
     merge: Merge
-    _idle: list[BlockMerger] = field(default_factory=list, init=False, repr=False)
 
     def __call__(self, segment: Segment) -> memoryview:
         """The bytes of a segment, fresh. Raises NotFiniteError as BlockMerger.block does."""
-        merger = self._idle.pop() if self._idle else BlockMerger(self.merge)
+        merger = BlockMerger(self.merge)
         content = torch.empty(segment.end - segment.begin, dtype=torch.uint8)
         for piece in segment.pieces:
             _compute(merger, piece, content[piece.begin - segment.begin : piece.end - segment.begin])
-        self._idle.append(merger)
         return content.numpy().data
 
 

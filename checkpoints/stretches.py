@@ -10,6 +10,7 @@ from torch import Tensor
 from checkpoints.model_set import ModelSet
 from checkpoints.runs import Run, Slot, factor_of
 from checkpoints.task_vectors import BlockTransform
+from checkpoints.weighted_sum import Term
 
 BLOCK = {"cpu": 1 << 18, "cuda": 1 << 24}  # elements: what stays in cache, and what makes a kernel worth its launch
 
@@ -25,7 +26,7 @@ class Factors:
 
 @dataclass(frozen=True)
 class Scratch:
-    """Float32 room for one stretch on the computing device, used again for every stretch: a merge allocates nothing of its size."""
+    """Float32 room for one stretch on the computing device, used again for every stretch that torch computes."""
 
     total: Tensor
     base: Tensor
@@ -50,11 +51,12 @@ class Stretch(Protocol):
     @property
     def factors(self) -> tuple[Factors, ...]: ...
 
-    def write_base(self, total: Tensor) -> None:
-        """Write theta_0 into `total`, float32."""
+    @property
+    def base(self) -> Tensor:
+        """theta_0 as it is stored, as long as `out`."""
 
-    def add_vectors(self, total: Tensor, coefficients: Sequence[float], scratch: Scratch) -> None:
-        """Add sum c_n v_n to `total`, which holds theta_0; in the order of the tuned checkpoints, dense ones first."""
+    def terms(self, coefficients: Sequence[float]) -> list[Term]:
+        """What the dense task vectors add, those with a coefficient of zero left out."""
 
 
 @dataclass(frozen=True)
@@ -68,19 +70,10 @@ class HeldStretch:
     rows: Tensor
     factors: tuple[Factors, ...]
 
-    def write_base(self, total: Tensor) -> None:
-        total.copy_(self.base)
-
-    def add_vectors(self, total: Tensor, coefficients: Sequence[float], scratch: Scratch) -> None:
-        weights = self.rows.dtype != torch.float32
-        if weights:
-            base = scratch.base[: len(total)].copy_(total)
-        for number, row in zip(self.dense, self.rows, strict=True):
-            if coefficients[number]:
-                # convert first, then subtract: an operation on mixed dtypes runs element by element
-                delta = scratch.delta[: len(total)].copy_(row).sub_(base) if weights else row
-                total.add_(delta, alpha=coefficients[number])
-        add_factors(total, self.factors, coefficients)
+    def terms(self, coefficients: Sequence[float]) -> list[Term]:
+        whole = self.rows.dtype != torch.float32
+        numbered = zip(self.dense, self.rows, strict=True)
+        return [Term(coefficients[number], row, whole) for number, row in numbered if coefficients[number]]
 
 
 @dataclass(frozen=True)
@@ -95,24 +88,27 @@ class ReadStretch:
     start: int
     stop: int
     dense: tuple[int, ...]
+    rows: torch.dtype
     factors: tuple[Factors, ...]
 
-    def write_base(self, total: Tensor) -> None:
-        total.copy_(self.models.base.flat(self.tensor, self.start, self.stop))
+    @property
+    def base(self) -> Tensor:
+        return self.models.base.flat(self.tensor, self.start, self.stop)
 
-    def add_vectors(self, total: Tensor, coefficients: Sequence[float], scratch: Scratch) -> None:
+    def terms(self, coefficients: Sequence[float]) -> list[Term]:
         if self.transform:
             deltas = self.transform.apply(self.tensor, self.start, self.models.deltas(self.tensor, self.start, self.stop))
-            for row, coefficient in zip(deltas, coefficients, strict=True):
-                total.add_(row, alpha=coefficient)
-            return
-        sources = tuple(self.models.sources.values())
-        base, delta = scratch.base[: len(total)].copy_(total), scratch.delta[: len(total)]
-        for number in self.dense:
-            if coefficients[number]:
-                sources[number].write_delta(self.tensor, self.start, self.stop, base, delta)
-                total.add_(delta, alpha=coefficients[number])
-        add_factors(total, self.factors, coefficients)
+            return [Term(coefficient, row, whole=False) for row, coefficient in zip(deltas, coefficients, strict=True) if coefficient]
+        return [self._term(number, coefficients[number]) for number in self.dense if coefficients[number]]
+
+    def _term(self, number: int, coefficient: float) -> Term:
+        source = tuple(self.models.sources.values())[number]
+        weights = source.weights(self.tensor, self.start, self.stop)
+        if weights is not None and self.rows != torch.float32:
+            return Term(coefficient, weights, whole=True)
+        delta = torch.empty(self.stop - self.start)
+        source.write_delta(self.tensor, self.start, self.stop, self.base.float(), delta)
+        return Term(coefficient, delta, whole=False)
 
 
 def add_factors(total: Tensor, factors: Sequence[Factors], coefficients: Sequence[float]) -> None:
@@ -174,7 +170,7 @@ def read_run(models: ModelSet, run: Run, buffer: Tensor, transform: BlockTransfo
             part = slice(start, min(start + step, slot.size))
             out = buffer[slot.offset + part.start : slot.offset + part.stop]
             cut = _cut(factors, part)
-            yield ReadStretch(out, made.group, models, transform, slot.tensor, part.start, part.stop, made.dense, cut)
+            yield ReadStretch(out, made.group, models, transform, slot.tensor, part.start, part.stop, made.dense, made.rows, cut)
 
 
 def _step(run: Run, device: torch.device) -> int:

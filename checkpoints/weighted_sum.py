@@ -1,17 +1,15 @@
-"""theta_0 + sum of c_n v_n over one block, summed in float64 and rounded once: the arithmetic of every merge.
+"""theta_0 + sum of c_n v_n over one block of tensors: the arithmetic of every merge."""
 
-The differences of 32-bit weights lie on a grid, and coefficients are often short decimals, so many sums fall half-way between two
-results. Results of 32 bits and more are therefore summed as the formula stands, theta_0 + (c_1 v_1 + c_2 v_2 + ...): gathered,
-or with fused multiplications, one in a thousand such ties would round the other way. Results of 16 bits pass through float32,
-which brings them back on the grid whatever the order; they take the shorter way, (1 - sum of c_n) theta_0 + c_1 theta_1 + ...
-"""
-
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from checkpoints.kernel import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, write_rows
+
+_KINDS = {torch.float64: FLOAT64, torch.float32: FLOAT32, torch.bfloat16: BFLOAT16, torch.float16: FLOAT16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,45 +21,15 @@ class Term:
     whole: bool
 
 
-@dataclass(frozen=True)
-class Workspace:
-    """Float64 memory for blocks of up to `size` elements, used again from block to block; one a thread."""
+def write_sum(base: Tensor, terms: Sequence[Term], out: Tensor) -> bool:
+    """Write theta_0 plus the scaled task vectors into `out`; whether all of the results are finite.
 
-    size: int
-    _memory: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
-
-    def space(self, name: str, length: int) -> Tensor:
-        """The first `length` elements of the memory under `name`, whatever they hold."""
-        if name not in self._memory:
-            self._memory[name] = torch.empty(self.size, dtype=torch.float64)
-        return self._memory[name][:length]
-
-    def widened(self, name: str, values: Tensor) -> Tensor:
-        """`values` as float64, in the memory under `name`."""
-        # torch has no vector instructions from float16 to float64, but from either to float32
-        return self.space(name, values.numel()).copy_(values.float() if values.dtype is torch.float16 else values)
-
-
-def write_sum(base: Tensor, terms: Sequence[Term], out: Tensor, workspace: Workspace) -> None:
-    """Write theta_0 plus the scaled task vectors into `out`. `base`: theta_0. All flat, floating, of one length, any dtypes."""
-    if out.dtype.itemsize == 2:
-        out.copy_(_sum_gathered(base, terms, workspace).float())
-    else:
-        out.copy_(_sum_as_written(base, terms, workspace))
-
-
-def _sum_as_written(base: Tensor, terms: Sequence[Term], workspace: Workspace) -> Tensor:
-    wide_base = workspace.widened("base", base)
-    total = workspace.space("total", base.numel()).zero_()
-    for term in terms:
-        values = workspace.widened("term", term.values)
-        total.add_((values.sub_(wide_base) if term.whole else values).mul_(term.coefficient))
-    return total.add_(wide_base)
-
-
-def _sum_gathered(base: Tensor, terms: Sequence[Term], workspace: Workspace) -> Tensor:
-    share = 1.0 - math.fsum(term.coefficient for term in terms if term.whole)
-    total = workspace.widened("total", base).mul_(share)
-    for term in terms:
-        total.add_(workspace.widened("term", term.values), alpha=term.coefficient)
-    return total
+    `base`: theta_0. Summed in float64 in the order of `terms`, rounded once (twice where `out` has 16 bits: through float32).
+    All flat, contiguous, floating, of one length, any dtypes, in the machine's own memory.
+    """
+    rows = (base, *(term.values for term in terms), out)
+    addresses = np.array([row.data_ptr() for row in rows])
+    kinds = np.array([_KINDS[row.dtype] for row in rows])
+    coefficients = np.array([term.coefficient for term in terms], dtype=np.float64)
+    whole = np.array([term.whole for term in terms], dtype=np.bool_)
+    return bool(write_rows(addresses, kinds, coefficients, whole, out.numel()))
