@@ -6,7 +6,16 @@ from app.domain.merge import ChosenPoint
 from checkpoints.groups import Coefficients
 from checkpoints.model_card import CardFacts, Ingredient, TaskScores, write_card
 from checkpoints.model_set import ModelSet
+from checkpoints.tangent_export import HOW_TO_LOAD
+from checkpoints.tangents import is_tangent
 from checkpoints.transforms.spec import Transform
+
+TANGENT = "tangent adapter"
+
+
+def form_of(models: ModelSet) -> str:
+    """What merges of adapters are written as."""
+    return TANGENT if is_tangent(models) else "PEFT adapter"
 
 
 def card_of(
@@ -25,6 +34,7 @@ def card_of(
         versions={name: version(name) for name in ("mergefront", "torch", "safetensors")},
         commands=[f"mergefront merge {source} --at {at} --out MERGED"],
         form=form,
+        notes=[HOW_TO_LOAD] if form == TANGENT else [],
     )
     return write_card(facts).encode()
 

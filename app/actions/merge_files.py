@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Protocol
 
-from app.actions.card import card_of
+from app.actions.card import card_of, form_of
 from app.actions.weights import open_paired
 from app.domain.merge import Merge, chosen_point
 from app.domain.study import ModelSetSpec, Study
@@ -16,6 +16,8 @@ from checkpoints.groups import Coefficients, Groups, group_tensors, spread_coeff
 from checkpoints.model_set import ModelSet
 from checkpoints.pairing import Pairing
 from checkpoints.stream import MergedFile, MergedFiles, Step
+from checkpoints.tangent_export import check_weights, merge_tangent
+from checkpoints.tangents import is_tangent
 from checkpoints.task_vectors import BlockTransform
 from checkpoints.transforms.prepare import prepare_transform
 from checkpoints.transforms.spec import NoTransform, Transform, name_transform
@@ -98,7 +100,7 @@ class Ingredients:
     def makes_adapters(self) -> bool:
         """Whether a merge is an adapter, as its tuned checkpoints all are."""
         kinds = {source.tensors.layout.kind for source in self.models.sources.values()}
-        return kinds == {"lora"} and isinstance(self.transform, NoTransform)
+        return kinds == {"tangent"} or (kinds == {"lora"} and isinstance(self.transform, NoTransform))
 
 
 def open_ingredients(study: Study, local: ModelSetSpec, pairing: Pairing) -> Ingredients:
@@ -120,8 +122,9 @@ def merge_files(ingredients: Ingredients, study: Study, merge: Merge, whole: boo
         files = _adapter(ingredients, study.id, merge.coefficients)
         found: list[VirtualFile] = [HeldFile(name, _giving(content)) for name, content in files.items()]
     else:
+        check_weights(ingredients.models)
         found = _weights(ingredients, coefficients, merge.digest)
-    form = "full weights" if whole or not ingredients.makes_adapters else "PEFT adapter"
+    form = form_of(ingredients.models) if ingredients.makes_adapters and not whole else "full weights"
 
     def card() -> bytes:
         return card_of(chosen_point(study, merge), ingredients.models, coefficients, ingredients.transform, "STUDY.yaml", form)
@@ -139,7 +142,9 @@ def _weights(ingredients: Ingredients, coefficients: Coefficients, digest: str) 
 
 @lru_cache(maxsize=4)
 def _adapter(ingredients: Ingredients, study_id: str, vector: tuple[float, ...]) -> Mapping[str, bytes]:
-    adapter = stack_adapters(ingredients.models, spread_coefficients(vector, ingredients.groups))
+    models, coefficients = ingredients.models, spread_coefficients(vector, ingredients.groups)
+    tangent = is_tangent(models)
+    adapter = merge_tangent(models, coefficients, ingredients.transform) if tangent else stack_adapters(models, coefficients)
     # the hub serves the base under this name, so that whoever loads the adapter there finds it
     return replace(adapter, base=f"{study_id}/base").files()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from app.actions.card import card_of
+from app.actions.card import card_of, form_of
 from app.actions.weights import check_unchanged
 from app.cli.console import err, out
 from app.cli.merge_inputs import open_models
@@ -18,6 +18,8 @@ from checkpoints.combine import Merge
 from checkpoints.groups import Coefficients, group_tensors, spread_coefficients
 from checkpoints.model_set import ModelSet
 from checkpoints.stream import MergedFiles
+from checkpoints.tangent_export import check_weights, merge_tangent
+from checkpoints.tangents import is_tangent
 from checkpoints.transforms.prepare import prepare_transform
 from checkpoints.transforms.spec import NoTransform, Transform
 from checkpoints.write import write_files, write_merge
@@ -54,8 +56,8 @@ def run_merge(request: MergeRequest) -> ChosenPoint:
     if request.recipe is not None:
         _write_recipe(request.recipe, models, coefficients, transform)
     if request.out is not None:
-        adapter = not request.dense and isinstance(transform, NoTransform) and _all_adapters(models)
-        write = _write_adapter if adapter else _write_weights
+        adapters = is_tangent(models) or (isinstance(transform, NoTransform) and _all_adapters(models))
+        write = _write_adapter if adapters and not request.dense else _write_weights
         write(request, request.out, chosen, models, coefficients, transform)
     _tell(request, chosen, groups.labels)
     return chosen
@@ -90,13 +92,15 @@ def _write_adapter(
 ) -> None:
     from checkpoints.adapter_export import stack_adapters
 
-    card = card_of(chosen, models, coefficients, transform, str(request.source), form="PEFT adapter")
-    write_files({**stack_adapters(models, coefficients).files(), "README.md": card}, target, replace=request.force)
+    merged = merge_tangent(models, coefficients, transform) if is_tangent(models) else stack_adapters(models, coefficients)
+    card = card_of(chosen, models, coefficients, transform, str(request.source), form_of(models))
+    write_files({**merged.files(), "README.md": card}, target, replace=request.force)
 
 
 def _write_weights(
     request: MergeRequest, target: Path, chosen: ChosenPoint, models: ModelSet, coefficients: Coefficients, transform: Transform
 ) -> None:
+    check_weights(models)
     files = MergedFiles(Merge(models, coefficients, prepare_transform(transform, models)), transform)
     card = card_of(chosen, models, coefficients, transform, str(request.source), form="full weights")
     with _byte_bar() as progress:

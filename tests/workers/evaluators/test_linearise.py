@@ -13,42 +13,21 @@ from app.domain.errors import RefusedError
 from app.domain.study import MethodSpec, ModelSetSpec, SpaceSpec, StudySpec, TransformSpec
 from app.domain.task import SplitShares, TaskSpec
 from app.domain.trial import Proposal
-from checkpoints.adapter_metadata import AdapterMetadata, digest_base, digest_tensors
-from checkpoints.layout import open_layout
-from checkpoints.linearised import LinearisedAdapter, merge_linearised, read_linearised
+from checkpoints.linearised import merge_linearised, read_linearised
 from surrogate.design import sobol_points
 from surrogate.exact import affine_design, fit_exact
 from surrogate.history import History, Outputs, Scale
-from workers.adapters.factors import choose_layers, draw_start, zero_b
+from tests.tangent_set import write_adapter, write_tangents
 from workers.adapters.tangent import load_tangent
 from workers.evaluators.build import build_evaluator
 from workers.evaluators.check import check_study
 from workers.evaluators.factory import build_factory_network
 
-RANK = 3
-
-
-def write_adapters(network: nn.Module, base: Path, folder: Path, names: tuple[str, ...], targets: tuple[str, ...] = ()) -> dict[str, str]:
-    """Tangent adapters of `base` with one start and drawn B; their directories by name."""
-    layers = choose_layers(network, targets)
-    start, digest = draw_start(layers, RANK, 0), digest_base(open_layout(base))
-    written = {}
-    for seed, name in enumerate(names):
-        draw = torch.Generator().manual_seed(seed)
-        b = {layer: 0.3 * torch.randn(empty.shape, generator=draw) for layer, empty in zero_b(layers, RANK).items()}
-        adapter = LinearisedAdapter(AdapterMetadata("tangent", digest, digest_tensors(start), 0), RANK, 2.0 * RANK, start, b)
-        directory = folder / f"tangent-{name}"
-        directory.mkdir()
-        for file, content in adapter.files().items():
-            (directory / file).write_bytes(content)
-        written[name] = str(directory)
-    return written
-
 
 @pytest.fixture
 def tangent_study(digits_study: StudySpec, tmp_path: Path) -> StudySpec:
     network = build_factory_network(digits_study.architecture).module
-    tuned = write_adapters(network, Path(digits_study.models.base), tmp_path, ("ten", "odd"))
+    tuned = write_tangents(network, Path(digits_study.models.base), tmp_path, ("ten", "odd"))
     return replace(digits_study, models=ModelSetSpec(digits_study.models.base, tuned))
 
 
@@ -65,11 +44,8 @@ def affine(evaluator, coefficients, transform=None) -> Mapping[str, Tensor]:
 
 class TestOutputs:
     def test_are_those_of_the_model_of_the_merged_adapter(self, tangent_study, tmp_path):
-        directory = tmp_path / "merged"
-        directory.mkdir()
         adapters = {name: read_linearised(Path(path)) for name, path in tangent_study.models.tuned.items()}
-        for file, content in merge_linearised(adapters, (0.4, 0.7)).files().items():
-            (directory / file).write_bytes(content)
+        directory = write_adapter(merge_linearised(adapters, (0.4, 0.7)), tmp_path / "merged")
         network = build_factory_network(tangent_study.architecture).module
         network.load_state_dict(load_file(tangent_study.models.base))
         model = load_tangent(network, directory)
@@ -129,7 +105,7 @@ class TestTransformers:
 
         network = AutoModelForSequenceClassification.from_pretrained(base)
         assert network.config._attn_implementation == "sdpa"
-        tuned = {name: Path(path) for name, path in write_adapters(network, base, tmp_path, ("one", "two"), ("query", "dense")).items()}
+        tuned = {name: Path(path) for name, path in write_tangents(network, base, tmp_path, ("one", "two"), ("query", "dense")).items()}
         tasks = tuple(TaskSpec(name, text_data(name, 2), "accuracy", SplitShares(), str(base)) for name in tuned)
         evaluator = build_evaluator(transformers_study("AutoModelForSequenceClassification", base, tuned, tasks), "cpu")
         for task, expected in affine(evaluator, (0.3, 0.8)).items():
@@ -139,7 +115,7 @@ class TestTransformers:
         base = write_transformer("base", "AutoModelForCausalLM", "llama")
         from transformers import AutoModelForCausalLM
 
-        tuned = write_adapters(AutoModelForCausalLM.from_pretrained(base), base, tmp_path, ("one", "two"), ("q_proj",))
+        tuned = write_tangents(AutoModelForCausalLM.from_pretrained(base), base, tmp_path, ("one", "two"), ("q_proj",))
         tasks = (TaskSpec("one", text_data("one", 0), "nll", SplitShares()),)
         study = transformers_study("AutoModelForCausalLM", base, {name: Path(path) for name, path in tuned.items()}, tasks)
         assert [str(fault) for fault in check_study(study)] == [
