@@ -1,17 +1,25 @@
 """`mergefront doctor`: what is installed, what can be reached, what is wrong."""
 
+import os
 import platform
+import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
+from app.blobs.opening import open_place
 from app.cli.console import out
-from app.domain.errors import UnavailableError
+from app.cli.service import settings_of
+from app.config import Settings
+from app.domain.errors import MergefrontError, UnavailableError
+from app.jobs.celery_producer import CeleryJobs
+from app.store.schema import check_revision
+from workers.broker import broker_command
 
 NEEDED = ("torch", "safetensors", "transformers", "peft", "scikit-learn", "botorch", "pymoo", "moocore", "SQLAlchemy", "alembic")
 LEAST_FREE_BYTES = 2 << 30
@@ -19,7 +27,7 @@ LEAST_FREE_BYTES = 2 << 30
 
 def examine() -> None:
     """Prints the findings. Raises UnavailableError, which names them, when something is wrong."""
-    findings = [*_packages(), _python(), _torch(), _disk()]
+    findings = [*_packages(), _python(), _torch(), *_parts(settings_of()), _disk()]
     table = Table("part", "state", title="mergefront doctor", title_justify="left")
     for part, state, fine in findings:
         table.add_row(part, f"[{'green' if fine else 'bold red'}]{escape(state)}[/]")
@@ -50,6 +58,35 @@ def _torch() -> tuple[str, str, bool]:
     except RuntimeError as error:
         return "devices", f"torch cannot compute: {error}", False
     return "devices", ", ".join(["cpu", *devices]), total == 1000.0
+
+
+def _parts(settings: Settings) -> Iterator[tuple[str, str, bool]]:
+    """The service's own, as the environment names them; those that `serve` brings need only be there."""
+    database, broker = settings.database_url, settings.broker
+    embedded = not settings.database
+    yield _probe("database", _shown(database), lambda: None if embedded else check_revision(database))
+    yield _probe("broker", _shown(broker) or "embedded", lambda: CeleryJobs(broker).check() if broker else broker_command(settings.data))
+    yield _probe("blobs", settings.blobs or str(settings.data / "blobs"), lambda: _check_blobs(settings))
+
+
+def _check_blobs(settings: Settings) -> None:
+    if settings.blobs:
+        open_place(settings.blobs, settings.data, settings.s3_endpoint, 0).has("0" * 64)
+    elif not os.access(next(folder for folder in (settings.data, *settings.data.parents) if folder.exists()), os.W_OK):
+        raise UnavailableError(f"{settings.data} cannot be written")
+
+
+def _probe(part: str, place: str, check: Callable[[], object]) -> tuple[str, str, bool]:
+    try:
+        check()
+    except MergefrontError as error:
+        return part, _shown(str(error)), False
+    return part, place, True
+
+
+def _shown(text: str) -> str:
+    """Without the passwords of URLs in it."""
+    return re.sub(r"(://[^:/@\s]*):[^@/\s]+@", r"\1:***@", text)
 
 
 def _disk() -> tuple[str, str, bool]:
