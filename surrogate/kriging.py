@@ -58,7 +58,7 @@ class Kriging:
         Z = N L⁻¹Y / √(K - 1) with N standard normal is again a weight on the trials.
         """
         trials = len(self.points)
-        mean, deviation = self.weights(coefficients), _root(self._posterior_covariance(coefficients))
+        mean, deviation = self.weights(coefficients), _factor(self._posterior_covariance(coefficients))
         normal = torch.randn(draws, len(coefficients), trials, generator=generator, dtype=torch.float64)
         whitened = normal @ _root(self.residual) / (trials - 1) ** 0.5
         whitened -= whitened.mean(2, keepdim=True)  # zero but for rounding
@@ -130,6 +130,14 @@ def loo_loss(residual: Tensor, moments: Tensor) -> tuple[Tensor, Tensor]:
     cross = residual @ (spread / precision[:, None])
     adjoint = (residual * ((ratios / mean + 1) / precision)) @ residual - (cross + cross.T) / mean
     return 0.5 * EFFECTIVE_COLUMNS * loss, 0.5 * EFFECTIVE_COLUMNS * adjoint
+
+
+def _factor(covariance: Tensor) -> Tensor:
+    """Some matrix whose product with its transpose is the positive semi-definite `covariance`, to within rounding."""
+    raised = covariance.clone()
+    raised.diagonal().add_(JITTER * covariance.diagonal().mean())
+    factor, info = torch.linalg.cholesky_ex(raised)
+    return _root(covariance) if int(info) else factor
 
 
 def _root(covariance: Tensor) -> Tensor:

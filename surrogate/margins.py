@@ -22,13 +22,14 @@ def leads_of(outputs: Outputs) -> Outputs:
     targets = outputs.targets
     if targets is None or 4 * outputs.values.numel() > RESIDENT_BYTES:
         return outputs
-    logits = outputs.values.float()
-    right = logits.gather(-1, targets.expand(len(logits), -1)[..., None])
-    wrong = torch.ones(logits.shape[1:], dtype=torch.bool).scatter_(1, targets[:, None], False)
-    leads = (logits - right)[:, wrong].view(len(logits), len(targets), -1)
-    gap = float(leads.amax(-1).abs().mean())
     # examples last: sums and maxima over classes then run along contiguous memory
-    return Outputs((leads / (TEMPERATURE * gap or 1.0)).transpose(1, 2).contiguous(), share_right, probability_right)
+    logits = outputs.values.transpose(1, 2).float().contiguous()
+    place = targets.expand(len(logits), 1, -1)
+    right, last = logits.gather(1, place), logits[:, -1:].clone()
+    # the last class moves to where the right one was
+    leads = logits.scatter_(1, place, last)[:, :-1].sub_(right)
+    gap = float(leads.amax(1).abs().mean())
+    return Outputs(leads.div_(TEMPERATURE * gap or 1.0).contiguous(), share_right, probability_right)
 
 
 def share_right(leads: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ class TestDraw:
     def test_draws_scatter_where_little_is_known(self) -> None:
         history = affine_history(5)
         fit = fit_output_space(history)
-        known, unknown = (fit.draw(points, 16, 0).std(0).mean() for points in (history.coefficients, history.coefficients + 2.0))
+        known, unknown = (fit.draw(points, 400, 0).std(0).mean() for points in (history.coefficients, history.coefficients + 2.0))
         assert float(known) < 0.5 * float(unknown)
 
     def test_they_are_seeded(self) -> None:
