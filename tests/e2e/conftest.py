@@ -17,12 +17,15 @@ MISSING = [
     }.items()
     if not there
 ]
-collect_ignore = ["test_production.py"] if MISSING else []
+CURL = shutil.which("curl")
+collect_ignore = (["test_production.py"] if MISSING else []) + ([] if CURL else ["test_uploads_curl.py"])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if MISSING:
         terminalreporter.write_line(f"Not run: the compose file's processes; they need {' and '.join(MISSING)}.")
+    if not CURL:
+        terminalreporter.write_line("Not run: the page on uploads; it needs curl on the path (apt-get install curl).")
 
 
 @pytest.fixture(scope="session")
