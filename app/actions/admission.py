@@ -71,5 +71,8 @@ def _factory_faults(spec: StudySpec, allowance: Allowance) -> list[Fault]:
     found = spec.architecture
     if not isinstance(found, FactoryArchitecture) or f"{Path(found.file).resolve()}:{found.callable}" in allowance.factories:
         return []
-    problem = "the operator has not allowed this factory: use one that is allowed, or architecture.transformers"
+    problem = (
+        "a factory is code that runs on the server, and its operator has not allowed this one (MERGEFRONT_FACTORIES): "
+        "name one that is allowed, or use architecture.transformers"
+    )
     return [Fault("architecture.factory", problem)]

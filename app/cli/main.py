@@ -78,7 +78,9 @@ def merge(
 @app.command()
 def submit(
     study: Study,
-    server: Annotated[str, typer.Option(envvar="MERGEFRONT_SERVER", metavar="URL", help="The service: http://HOST:PORT.", show_default=False)],
+    server: Annotated[
+        str, typer.Option(envvar="MERGEFRONT_SERVER", metavar="URL", help="The service: http://HOST:PORT.", show_default=False)
+    ],
     key: Annotated[str, typer.Option(envvar="MERGEFRONT_KEY", help="An API key of scope write.", show_default=False)] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Follow the study to its end; exit with 1 when it fails, 3 when cancelled.")] = False,
     settings: Annotated[
