@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic.json_schema import models_json_schema
 
+from app.api.links import link_calls
 from app.api.manifests import SHAPES
 from app.api.problems import Problem, ProblemError
 
@@ -76,6 +77,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
     _, shapes = models_json_schema(models, ref_template="#/components/schemas/{model}")
     components: dict[str, Any] = schema.setdefault("components", {}).setdefault("schemas", {})
     components.update(shapes["$defs"])
+    link_calls(schema)
     return schema
 
 
