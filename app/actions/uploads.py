@@ -6,7 +6,7 @@ A tenant that has not given the bytes itself never learns whether they are there
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from app.blobs.digest import digest_of_file
@@ -52,12 +52,14 @@ def announce(intake: Intake, tenant: str, digest: str, size: int) -> Announced:
     if held is not None:
         if held.size != size:
             raise RefusedError([Fault("size", f"the bytes with this digest are {held.size} long, not {size}")])
+        _give_up(intake, intake.catalog.with_digest(Upload, tenant, digest))
         return Announced(None, size)
-    _forget_abandoned(intake, tenant)
+    _give_up(intake, [upload for upload in intake.catalog.page(Upload, tenant) if upload.created + ABANDONED < datetime.now(UTC)])
     under_way = [upload for upload in intake.catalog.with_digest(Upload, tenant, digest) if upload.size == size]
     upload = under_way[0] if under_way else _begin(intake, tenant, digest, size)
     offset = intake.incoming.offset(upload.id)
-    return Announced(None, size) if offset == size and _complete_now(intake, upload) else Announced(upload, offset)
+    there = offset == size or (upload.checked and intake.blobs.has(digest))
+    return Announced(None, size) if there and _complete_now(intake, upload) else Announced(upload, offset)
 
 
 def find_held(intake: Intake, tenant: str, digest: str) -> Holding | None:
@@ -129,17 +131,26 @@ def _hold(intake: Intake, upload: Upload, undo: ExitStack) -> Growing:
 def _complete_now(intake: Intake, upload: Upload) -> bool:
     with ExitStack() as undo:
         growing = _hold(intake, upload, undo)
-        return settle(intake, upload, growing)
+        taken = upload.checked and intake.blobs.has(upload.digest)
+        return _finish(intake, upload, growing) if taken else settle(intake, upload, growing)
 
 
 def _complete(intake: Intake, upload: Upload, growing: Growing) -> None:
+    """Checks and keeps the bytes. Wherever it is cut, asking again goes on: first that they were checked is noted, then they move."""
     found = digest_of_file(growing.path)
     if found != upload.digest:
         _drop(intake, upload, growing)
         raise RefusedError([Fault("digest", f"these bytes have the sha256 {found}, not the announced {upload.digest}: send them anew")])
-    intake.blobs.put_file(growing.path)
-    intake.catalog.hold(upload.tenant, Holding(upload.digest, upload.size))
-    _drop(intake, upload, growing)
+    checked = replace(upload, checked=True)
+    intake.catalog.replace(upload, checked)
+    intake.blobs.take(growing.path, upload.digest)
+    _finish(intake, checked, growing)
+
+
+def _finish(intake: Intake, checked: Upload, growing: Growing) -> bool:
+    intake.catalog.hold(checked.tenant, Holding(checked.digest, checked.size))
+    _drop(intake, checked, growing)
+    return True
 
 
 def _drop(intake: Intake, upload: Upload, growing: Growing) -> None:
@@ -148,10 +159,10 @@ def _drop(intake: Intake, upload: Upload, growing: Growing) -> None:
     growing.discard()
 
 
-def _forget_abandoned(intake: Intake, tenant: str) -> None:
-    for upload in intake.catalog.page(Upload, tenant):
-        if upload.created + ABANDONED < datetime.now(UTC):
-            try:
-                abandon(intake, upload)
-            except (ConflictError, NotFoundError) as error:
-                log.info("upload %s is old, but not abandoned: %s", upload.id, error)
+def _give_up(intake: Intake, uploads: Sequence[Upload]) -> None:
+    """Drops those that nobody writes to."""
+    for upload in uploads:
+        try:
+            abandon(intake, upload)
+        except (ConflictError, NotFoundError) as error:
+            log.info("upload %s is not given up: %s", upload.id, error)

@@ -22,7 +22,7 @@ def registry_of(service: ServiceOf) -> Registry:
 
 
 def checkpoint_named(
-    checkpoint_id: Annotated[str, Path(description="The checkpoint's id.", max_length=64, examples=[CHECKPOINT_ID])],
+    checkpoint_id: Annotated[str, Path(description="The checkpoint's id.", max_length=64, pattern=r"^\w+$", examples=[CHECKPOINT_ID])],
     service: ServiceOf,
     caller: CallerOf,
 ) -> Checkpoint:

@@ -19,7 +19,7 @@ _MADE: dict[int | str, dict[str, Any]] = {201: {"description": "Registered.", "h
 
 
 def dataset_named(
-    dataset_id: Annotated[str, Path(description="The dataset's id.", max_length=64, examples=[DATASET_ID])],
+    dataset_id: Annotated[str, Path(description="The dataset's id.", max_length=64, pattern=r"^\w+$", examples=[DATASET_ID])],
     service: ServiceOf,
     caller: CallerOf,
 ) -> Dataset:

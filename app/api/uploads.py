@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from app.actions.uploads import Announced, Intake, abandon, announce, begin_writing, find_held, missing, settle
 from app.api.auth import STREAM, Caller, CallerOf, ServiceOf, guarded_router
 from app.api.problems import ProblemError, problem_responses
-from app.api.schemas.upload import Announcement, DigestList, Missing, UploadShape, upload_shape
+from app.api.schemas.upload import UPLOAD_ID, Announcement, DigestList, Missing, UploadShape, upload_shape
 from app.api.service import Service
 from app.blobs.digest import is_digest
 from app.blobs.incoming import Growing, Incoming
@@ -58,7 +58,7 @@ def intake_of(service: ServiceOf) -> Intake:
 
 
 def upload_named(
-    upload_id: Annotated[str, Path(description="The upload's id.", max_length=64, examples=["upload_01jd8e5v7hk2m3n4p5q6r7s8t9"])],
+    upload_id: Annotated[str, Path(description="The upload's id.", max_length=64, pattern=r"^\w+$", examples=[UPLOAD_ID])],
     service: ServiceOf,
     caller: CallerOf,
 ) -> Upload:

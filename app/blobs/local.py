@@ -44,6 +44,13 @@ class LocalBlobs(Blobs):
         digest, size = digest_of_file(path), path.stat().st_size
         return digest if self._keeps(digest, size) else self._write(pieces(path))
 
+    def take(self, path: Path, digest: str) -> None:
+        status = path.stat()
+        if not self._keeps(digest, status.st_size) and status.st_dev == self._root.stat().st_dev:
+            return self._move(path, digest)
+        self.put_file(path)
+        return path.unlink()
+
     def has(self, digest: str) -> bool:
         return is_digest(digest) and self._path(digest).is_file()
 
@@ -83,6 +90,14 @@ class LocalBlobs(Blobs):
             return digest
         finally:
             incoming.unlink(missing_ok=True)
+
+    def _move(self, path: Path, digest: str) -> None:
+        kept = self._path(digest)
+        with writable(kept):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o444)
+            path.replace(kept)
+            self._sync_way(kept)
 
     def _sync_way(self, path: Path) -> None:
         # all three levels, since another process may have made one of them a moment ago and not synced it yet

@@ -23,6 +23,10 @@ class MemoryBlobs(Blobs):
     def put_file(self, path: Path) -> str:
         return self.put(path.read_bytes())
 
+    def take(self, path: Path, digest: str) -> None:
+        self._contents[digest] = path.read_bytes()
+        path.unlink()
+
     def has(self, digest: str) -> bool:
         return digest in self._contents
 

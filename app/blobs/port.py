@@ -17,6 +17,9 @@ class Blobs(Protocol):
     def put_file(self, path: Path) -> str:
         """The same for a file, in bounded memory; the file is left as it is. Raises OSError where it cannot be read."""
 
+    def take(self, path: Path, digest: str) -> None:
+        """Takes over a file on disk that is known to have this digest: moved rather than copied where that can be, gone afterwards."""
+
     def has(self, digest: str) -> bool:
         """False also for what is no digest."""
 

@@ -84,10 +84,12 @@ class S3Blobs(Blobs):
 
     def put_file(self, path: Path) -> str:
         digest = digest_of_file(path)
-        if self._size(digest) != path.stat().st_size:
-            with reachable(self._place(digest)):
-                self._client.upload_file(str(path), self._bucket, self._prefix + digest)
+        self._upload(path, digest)
         return digest
+
+    def take(self, path: Path, digest: str) -> None:
+        self._upload(path, digest)
+        path.unlink()
 
     def has(self, digest: str) -> bool:
         return is_digest(digest) and self._size(digest) is not None
@@ -107,6 +109,11 @@ class S3Blobs(Blobs):
         if not is_digest(digest):
             raise NotFoundError(f"no blob {digest}")
         return self._cache.path(digest, lambda path: self._fetch(digest, path))
+
+    def _upload(self, path: Path, digest: str) -> None:
+        if self._size(digest) != path.stat().st_size:
+            with reachable(self._place(digest)):
+                self._client.upload_file(str(path), self._bucket, self._prefix + digest)
 
     def _fetch(self, digest: str, path: Path) -> None:
         pieces = self.chunks(digest)

@@ -6,13 +6,17 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Upload:
-    """Bytes announced by `digest` (sha256) and `size`. How many of them are there, the file says that they are written to."""
+    """Bytes announced by `digest` (sha256) and `size`. How many of them are there, the file says that they are written to.
+
+    `checked`: all were there, and were the announced ones.
+    """
 
     id: str
     tenant: str
     digest: str
     size: int
     created: datetime
+    checked: bool = False
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,20 @@ class TestPut:
             blobs.put_file(tmp_path / "gone")
 
 
+class TestTake:
+    @pytest.mark.parametrize("content", CONTENTS)
+    @pytest.mark.parametrize("known", [False, True])
+    def test_takes_files_over(self, blobs, tmp_path, content, known):
+        digest = hashlib.sha256(content).hexdigest()
+        if known:
+            blobs.put(content)
+        path = tmp_path / "source"
+        path.write_bytes(content)
+        blobs.take(path, digest)
+        assert not path.exists()
+        assert blobs.get(digest) == blobs.local(digest).read_bytes() == content
+
+
 class TestRead:
     @pytest.mark.parametrize("size", [1, 3, 7, 100])
     def test_in_chunks(self, blobs, size):

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.actions.uploads import Announced
 
+UPLOAD_ID = "upload_01jd8e5v7hk2m3n4p5q6r7s8t9"
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 Digest = Annotated[str, Field(description="sha256 of the bytes, hexadecimal.", pattern="^[0-9a-f]{64}$", examples=[SHA256])]
 
@@ -22,7 +23,7 @@ class Announcement(BaseModel):
 class UploadShape(BaseModel):
     """Where announced bytes stand."""
 
-    id: Annotated[str | None, Field(description="Of the upload; null once all is stored.", examples=["upload_01jd8e5v7hk2m3n4p5q6r7s8t9"])]
+    id: Annotated[str | None, Field(description="Of the upload; null once all is stored.", examples=[UPLOAD_ID])]
     digest: Digest
     size: Annotated[int, Field(description="How many bytes they are.", examples=[91_000_000])]
     offset: Annotated[int, Field(description="How many of them are there.", examples=[0])]

@@ -1,13 +1,15 @@
 """Uploads over HTTP: announced, sent, gone on with, refused."""
 
 import fcntl
+from dataclasses import replace
+from datetime import timedelta
 from hashlib import sha256
 
 import pytest
 
 from app.blobs import incoming
 from app.domain.key import Scope
-from app.domain.upload import Upload
+from app.domain.upload import Holding, Upload
 
 CONTENT = bytes(range(256)) * 20
 DIGEST = sha256(CONTENT).hexdigest()
@@ -62,6 +64,28 @@ class TestAnnounce:
         (house.service.settings.data / "uploads" / upload.id).write_bytes(CONTENT)
         assert client.post("/v1/uploads", json=ANNOUNCED).status_code == 200
         assert house.service.blobs.get(DIGEST) == CONTENT
+
+    @pytest.mark.parametrize("step", ["checked", "taken", "held"])
+    def test_completes_what_a_server_that_died_had_begun_to_keep(self, house, client, place, step):
+        patch(client, place, 0, CONTENT[:-1])
+        catalog, upload = house.service.catalog, house.service.catalog.page(Upload, "acme")[0]
+        file = house.service.settings.data / "uploads" / upload.id
+        file.write_bytes(CONTENT)
+        catalog.replace(upload, replace(upload, checked=True))
+        if step in ("taken", "held"):
+            house.service.blobs.take(file, DIGEST)
+        if step == "held":
+            catalog.hold("acme", Holding(DIGEST, SIZE))
+        assert client.post("/v1/uploads", json=ANNOUNCED).status_code == 200
+        assert house.service.blobs.get(DIGEST) == CONTENT
+        assert (used(house), client.head(place).status_code, file.exists()) == (SIZE, 404, False)
+
+    def test_forgets_what_was_given_up_long_ago(self, house, client, place):
+        patch(client, place, 0, CONTENT[:100])
+        upload = house.service.catalog.page(Upload, "acme")[0]
+        house.service.catalog.replace(upload, replace(upload, created=upload.created - timedelta(days=8)))
+        assert client.post("/v1/uploads", json={"digest": "0" * 64, "size": 7}).status_code == 201
+        assert (used(house), client.head(place).status_code) == (7, 404)
 
     @pytest.mark.parametrize(
         "body",
