@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from surrogate.aims import Aim, Constraint, alone, goal_of, limits_of
-from surrogate.design import sobol_points
+from surrogate.design import screening_points
 from surrogate.epigraph import NO_LIMITS, Goal, Limits, descend
 from surrogate.errors import InfeasibleError, InvalidRequestError
 from surrogate.history import FittedSurrogate
@@ -39,7 +39,7 @@ def choose(
     tasks = list(fits)
     signs = torch.tensor([1.0 if directions[task] else -1.0 for task in tasks], dtype=torch.float64)
     landscape = scored_landscape(list(fits.values()))
-    pool = low + (high - low) * sobol_points(dimension, SCREENED, seed)
+    pool = screening_points(dimension, SCREENED, seed, low, high)
     heights = landscape.heights(pool)
     extent = Range(heights.amax(0), (heights.amax(0) - heights.amin(0)).clamp_min(1e-9))
     goal = goal_of(aim, tasks, signs, extent)

@@ -9,6 +9,8 @@ from surrogate.errors import InvalidRequestError
 
 # Merges live at a sum of coefficients between these, while points of a large box lie near N / 2.
 SIMPLEX_TOTAL = (0.5, 3.0)
+# From here on a Sobol point lies near the middle of the box in most directions.
+MANY_COORDINATES = 16
 
 
 def initial_design(tuned: int, groups: int, count: int, seed: int, low: float, high: float) -> Tensor:
@@ -50,6 +52,19 @@ def sobol_points(dimension: int, count: int, seed: int) -> Tensor:
         return torch.zeros(0, dimension, dtype=torch.float64)
     engine = SobolEngine(dimension, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
     return engine.draw(count, dtype=torch.float64)
+
+
+def screening_points(dimension: int, count: int, seed: int, low: float, high: float) -> Tensor:
+    """Points of the box [low, high]^`dimension` from which searches on surrogates begin, count x dimension.
+
+    A Sobol sequence; of many coordinates every other row is drawn towards the origin by a share of its own, since nearly all of a large
+    box is far from where merges live, and from where anything was measured.
+    """
+    points = low + (high - low) * sobol_points(dimension, count, seed)
+    if dimension >= MANY_COORDINATES and low <= 0.0 <= high:
+        shares = torch.from_numpy(np.random.default_rng(seed).uniform(size=(len(points[1::2]), 1)))
+        points[1::2] *= shares
+    return points
 
 
 def _simplex_points(tuned: int, groups: int, count: int, seed: int, high: float) -> Tensor:

@@ -1,6 +1,5 @@
 """Accuracy read from margins: nothing but a product, a maximum and an exponential, so that it runs near the rate of the product."""
 
-import torch
 from torch import Tensor
 
 from surrogate.history import Outputs

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from surrogate.concave import all_concave, mixture_peaks
-from surrogate.design import sobol_points
+from surrogate.design import screening_points
 from surrogate.errors import InvalidRequestError
 from surrogate.evolve import evolve_front
 from surrogate.figures import preference_weights
@@ -79,7 +79,7 @@ def scalarised_candidates(fits: Sequence[FittedSurrogate], low: float, high: flo
     weights = preference_weights(len(fits), min(wanted, effort.climbed), seed)
     if isinstance(landscape, LinkedQuadratics) and all_concave(landscape):
         return mixture_peaks(landscape, torch.cat([weights, _corner_weights(len(fits))]), low, high)
-    pool = low + (high - low) * sobol_points(dimension, SCREENED, seed)
+    pool = screening_points(dimension, SCREENED, seed, low, high)
     heights = landscape.heights(pool)
     peaks, extent = survey(landscape, pool, heights, low, high, effort.steps)
     start = pool[best_starts(heights, weights, extent)]

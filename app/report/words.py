@@ -48,7 +48,7 @@ def error_share(front: Front, fit: Fit) -> float | None:
 
 
 def _why(study: Study, fit: Fit) -> str:
-    reason = fit.details.get("reason")
+    reason = fit.details.get("choice")
     if isinstance(reason, str) and reason:
         return f"Chosen: {reason}."
     if study.spec.method.surrogate == "auto":

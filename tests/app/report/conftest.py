@@ -74,7 +74,7 @@ def _fit(world: World, task: str, trials: Sequence[Trial]) -> Fit:
         r2=0.99,
         loo_r2=1 - rmse**2 / spread**2,
         loo_rmse=rmse,
-        details={"link": "logit", "rank": 15, "parameters": 15, "condition": 41.5, "reason": "least leave-one-out error"},
+        details={"link": "logit", "rank": 15, "parameters": 15, "condition": 41.5, "choice": "least leave-one-out error"},
         predicted=tuple(predicted),
         measured=tuple(measured),
     )
