@@ -9,7 +9,7 @@ from app.domain.errors import Fault, NotFoundError
 from app.domain.study import FactoryArchitecture, StudySpec
 from app.store.catalog import Catalog
 from checkpoints.digest import digest_file, digest_layout
-from checkpoints.errors import CheckpointError
+from checkpoints.errors import CheckpointError, MisfitError
 from checkpoints.layout import open_layout
 
 
@@ -28,6 +28,8 @@ def admit(catalog: Catalog, tenant: str, spec: StudySpec, allowance: Allowance) 
     for key, place, kind in _inputs(spec):
         try:
             digests[key] = _digest(catalog, tenant, place, kind, allowance)
+            if key == "models.base":
+                _check_base(catalog, tenant, place)
         except (NotFoundError, PermissionError, CheckpointError) as error:
             faults.append(Fault(key, str(error)))
         except OSError as error:
@@ -65,6 +67,12 @@ def _digest(catalog: Catalog, tenant: str, place: str, kind: type[Checkpoint] | 
     if not any(path.resolve().is_relative_to(directory) for directory in allowance.directories):
         raise PermissionError("the operator allows no files there: register them, or name a file of an allowed directory")
     return digest_layout(open_layout(path)) if kind is Checkpoint else digest_file(path)
+
+
+def _check_base(catalog: Catalog, tenant: str, place: str) -> None:
+    kind = catalog.one(Checkpoint, tenant, place).kind if is_registered(place) else "full"
+    if kind != "full":
+        raise MisfitError(f"{place} is an adapter ({kind}): name the weights that it was trained on")
 
 
 def _factory_faults(spec: StudySpec, allowance: Allowance) -> list[Fault]:

@@ -203,6 +203,12 @@ class TestStudies:
             ("tasks.mnist.data", f"no dataset ds_{'0' * 26}"), ("tasks.mnist.head", f"no dataset ds_{'1' * 26}"),
         }  # fmt: skip
 
+    def test_need_a_base_of_full_weights(self, client, register, example):
+        weights = save({"base_model.model.proj.lora_A.weight": torch.ones(1, 2), "base_model.model.proj.lora_B.weight": torch.ones(2, 1)})
+        adapter = register(**{"adapter_model.safetensors": weights, "adapter_config.json": json.dumps(ADAPTER).encode()}).json()["id"]
+        answer = client.post("/v1/studies", json=example | {"models": example["models"] | {"base": adapter}})
+        assert {where for where, _ in faults(answer)} == {"models.base"}
+
     def test_keep_what_they_name_until_they_end(self, house, client, register, example):
         used = register(**{"model.safetensors": WEIGHTS}).json()["id"]
         data = register("datasets", **{"mnist.csv": CSV}).json()["id"]
