@@ -49,8 +49,8 @@ class Exact:
 
     def score(self, coefficients: Tensor) -> Tensor:
         """The task's real metric at `coefficients` (n x D), n, in its own sign: a product, then the metric, in bounded blocks."""
-        rows = _affine_rows(coefficients.detach())
-        return self._outputs.score(rows, self._metric)[0] if self._tally is None else self._tally.share_right(rows)
+        given = coefficients.detach()
+        return self._outputs.score(_affine_rows(given), self._metric)[0] if self._tally is None else self._tally.share_right(given)
 
     def predict(self, coefficients: Tensor) -> Prediction:
         """Scores at `coefficients`, n x D: on the trials' own examples they are what a measurement gives.

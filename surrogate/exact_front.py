@@ -38,9 +38,16 @@ class Effort:
     children: int
 
 
-# accuracy is a product and a maximum; what other metrics do to every vector's outputs takes ten to a hundred times as long
-QUICK = Effort(1 << 15, 1024, 16, 1 << 12)
-THOROUGH = Effort(1 << 11, 256, 8, 1 << 8)
+def effort_for(quick: bool, dimension: int, points: int) -> Effort:
+    """As much as the box and the front have room for.
+
+    `quick`: the score is plain accuracy, a product and a maximum; what other metrics do to outputs takes ten to a hundred times as long.
+    """
+    directions = min(1024, max(128, 4 * points))
+    if quick:
+        sampled = 1 << min(10 + dimension, 15)
+        return Effort(sampled, directions, 16, sampled // 8)
+    return Effort(1 << 11, min(256, directions), 8, 1 << 8)
 
 
 def find_exact_front(fits: Sequence[Exact], low: float, high: float, dimension: int, points: int, seed: int) -> Tensor:
@@ -51,7 +58,7 @@ def find_exact_front(fits: Sequence[Exact], low: float, high: float, dimension: 
     """
     if not fits or points < 1 or not low < high:
         raise InvalidRequestError(f"a front needs a task, a point and a box; got {len(fits)}, {points} and [{low}, {high}]")
-    effort = QUICK if all(fit.quick for fit in fits) else THOROUGH
+    effort = effort_for(all(fit.quick for fit in fits), dimension, points)
     found = _Search(fits, low, high, seed, even_directions(len(fits), effort.directions, seed)).run(dimension, effort)
     scores = exact_utilities(fits, found)
     efficient = non_dominated(scores)
