@@ -25,7 +25,7 @@ Groups = Literal["task", "block"] | tuple[str, ...]
 
 @dataclass
 class CachedEvaluator:
-    """An `Evaluator` whose evaluations, always of all tasks, are read from `directory` where they were made before.
+    """An `Evaluator` whose evaluations are read from `directory` where they were made before.
 
     `seconds`: how long evaluations have taken so far.
     """
@@ -60,21 +60,24 @@ class CachedEvaluator:
 
     def evaluate(self, proposal: Proposal) -> Evaluation:
         started = time.perf_counter()
-        whole = self._whole(replace(proposal, origin="design", label="", tasks=()))
+        plain = replace(proposal, origin="design", label="")
+        found = self._found(plain, replace(plain, tasks=()))
         self.seconds += time.perf_counter() - started
-        scores = {task: score for task, score in whole.scores.items() if proposal.measures(task)}
-        return Evaluation(scores, {task: outputs for task, outputs in whole.outputs.items() if proposal.measures(task)})
+        scores = {task: score for task, score in found.scores.items() if proposal.measures(task)}
+        return Evaluation(scores, {task: outputs for task, outputs in found.outputs.items() if proposal.measures(task)})
 
-    def _whole(self, proposal: Proposal) -> Evaluation:
-        path = self.directory / f"{hashlib.sha256(encode(proposal).encode()).hexdigest()}.safetensors"
-        if path.is_file():
-            return _read(path)
-        found = self.evaluator.evaluate(proposal)
-        outputs = found.outputs if proposal.split == "search" else {}
-        partial = path.with_suffix(".partial")
+    def _found(self, *kept: Proposal) -> Evaluation:
+        """The evaluation of any of `kept` that was made before, else that of the first."""
+        paths = [self.directory / f"{hashlib.sha256(encode(one).encode()).hexdigest()}.safetensors" for one in kept]
+        for path in paths:
+            if path.is_file():
+                return _read(path)
+        found = self.evaluator.evaluate(kept[0])
+        outputs = found.outputs if kept[0].split == "search" else {}
+        partial = paths[0].with_suffix(".partial")
         content = {task: tensor.contiguous() for task, tensor in outputs.items()}
         safetensors.torch.save_file(content, partial, {"scores": json.dumps(dict(found.scores))})
-        partial.rename(path)
+        partial.rename(paths[0])
         return Evaluation(found.scores, outputs)
 
 

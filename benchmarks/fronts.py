@@ -1,12 +1,13 @@
 """Fronts on unseen examples against evaluations: ours, and other ways to them.
 
-    python benchmarks/fronts.py STUDY.yaml [--methods a,b] [--budgets 10,40] [--seeds 5] [--points 10] [--json OUT]
+    python benchmarks/fronts.py STUDY.yaml [--methods a,b] [--budgets 10,40] [--seeds 5] [--points 10] [--kept] [--json OUT]
 
 Every method gets the same number of evaluations on the search split and gives a front of at most --points points, which are then
 scored on the report split. Hypervolume from the worst of base and tuned models less a tenth of their range; IGD, tasks by their range,
 to the best of all fronts of this run; preference regret over 1,000 weights (choosing by what the search believes). Evaluations and
 fronts are kept under --cache, so that a run that was cut goes on where it was; where a method changes, remove its files from
-`fronts/` there. Seconds are the search's own, without evaluations. Medians over seeds, with half the range between quartiles.
+`fronts/` there. --kept shows what is there and searches for nothing. Seconds are the search's own, without evaluations. Medians over
+seeds, with half the range between quartiles.
 """
 
 import argparse
@@ -94,7 +95,7 @@ def run_method(spec: StudySpec, evaluator: CachedEvaluator, method: str, budget:
 
 def kept_front(spec: StudySpec, evaluator: CachedEvaluator, method: str, budget: int, points: int, seed: int) -> tuple[Found, float]:
     """The front, from where an earlier run kept it, and the seconds that its search took beside evaluations."""
-    path = evaluator.directory / "fronts" / f"{method}-{budget}-{points}-{seed}.json"
+    path = kept_path(evaluator, method, budget, points, seed)
     if path.is_file():
         return read_front(path)
     started, evaluated = time.perf_counter(), evaluator.seconds
@@ -104,6 +105,10 @@ def kept_front(spec: StudySpec, evaluator: CachedEvaluator, method: str, budget:
     rows = {"proposals": list(map(encode, found.proposals)), "believed": found.believed.tolist(), "groups": found.groups}
     path.write_text(json.dumps({**rows, "evaluations": found.evaluations, "seconds": seconds}), encoding="utf-8")
     return found, seconds
+
+
+def kept_path(evaluator: CachedEvaluator, method: str, budget: int, points: int, seed: int) -> Path:
+    return evaluator.directory / "fronts" / f"{method}-{budget}-{points}-{seed}.json"
 
 
 def read_front(path: Path) -> tuple[Found, float]:
@@ -136,12 +141,13 @@ def records_of(spec: StudySpec, judge: Judge, runs: Sequence[Run]) -> list[dict[
 
 def table(records: Sequence[dict[str, object]]) -> str:
     keys = sorted({(str(one["method"]), int(str(one["budget"]))) for one in records}, key=lambda key: (key[1], list(METHODS).index(key[0])))
-    lines = [f"{'budget':>6}  {'method':<20}{'evals':>7}{'points':>7}" + "".join(f"{name:>24}" for name in FIGURES) + f"{'seconds':>9}"]
+    heading = "".join(f"{name:>7}" for name in ("seeds", "evals", "points")) + "".join(f"{name:>24}" for name in FIGURES)
+    lines = [f"{'budget':>6}  {'method':<20}{heading}{'seconds':>9}"]
     for method, budget in keys:
         rows = [one for one in records if (one["method"], one["budget"]) == (method, budget)]
         middle = {name: statistics.median(float(str(one[name])) for one in rows) for name in ("evaluations", "points", "seconds")}
         cells = "".join(f"{_spread([float(str(one[name])) for one in rows]):>24}" for name in FIGURES)
-        start = f"{budget:>6}  {method:<20}{middle['evaluations']:>7.1f}{middle['points']:>7.0f}"
+        start = f"{budget:>6}  {method:<20}{len(rows):>7}{middle['evaluations']:>7.1f}{middle['points']:>7.0f}"
         lines.append(f"{start}{cells}{middle['seconds']:>9.1f}")
     return "\n".join(lines)
 
@@ -161,6 +167,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--points", type=int, default=10)
     parser.add_argument("--cache", type=Path, default=Path("var/bench"))
+    parser.add_argument("--kept", action="store_true")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     spec, faults = parse_manifest(load_document(given.study), given.study.parent)
@@ -175,9 +182,11 @@ def main() -> None:
     evaluator = open_cache(spec, given.cache)
     budgets = [int(budget) for budget in given.budgets.split(",")]
     wanted = [(method, budget, seed) for seed in range(given.seeds) for budget in budgets for method in methods]
+    if given.kept:
+        wanted = [one for one in wanted if kept_path(evaluator, *one[:2], given.points, one[2]).is_file()]
     tried = [run_method(spec, evaluator, method, budget, given.points, seed) for method, budget, seed in wanted]
     records = records_of(spec, judge_of(spec, evaluator), [run for run in tried if run is not None])
-    print(f"{spec.name}: medians of {given.seeds} seeds ± half the interquartile range, report split")
+    print(f"{spec.name}: medians over seeds ± half the interquartile range, report split")
     print(table(records))
     if given.json:
         given.json.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")

@@ -1,5 +1,6 @@
 """Batches of every acquisition: inside the box, new, seeded, and where there is something to learn."""
 
+from functools import cache
 from typing import Any, get_args
 
 import pytest
@@ -19,13 +20,19 @@ NONE_PENDING = torch.zeros(0, 3, dtype=torch.float64)
 
 @pytest.fixture(scope="module")
 def searched(merged_digits: Any) -> Any:
-    """Histories of three tasks over `trials` merges, and fits of `surrogate`."""
+    """Histories of three tasks over `trials` merges, and fits of `surrogate`, made once."""
 
+    @cache
     def make(trials: int = 12, surrogate: SurrogateName = "output") -> tuple[list[History], list[Any]]:
         histories = [merged_digits.history(task, trials) for task in range(3)]
         return histories, [fit_surrogate(surrogate, history, merged_digits.gram) for history in histories]
 
     return make
+
+
+def usual(name: Acquisition) -> SurrogateName:
+    """The surrogate that an acquisition draws from as it is: any other it replaces, at the cost of a fit."""
+    return "gp" if name == "qlognehvi" else "output"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,7 +47,7 @@ class TestEveryAcquisition:
         assert float(apart[-3:].min()) >= SAME
 
     def test_batches_are_seeded(self, name: Acquisition, searched: Any) -> None:
-        histories, fits = searched()
+        histories, fits = searched(12, usual(name))
         two, fitted = histories[:2], fits[:2]
         first, again, other = (propose_batch(name, two, fitted, NONE_PENDING, 1, 0.0, 1.0, seed) for seed in (1, 1, 2))
         assert torch.equal(first, again)
@@ -55,7 +62,7 @@ class TestEveryAcquisition:
         assert float(torch.stack(judges).amax(0).min()) > min(float(h.scores.mean()) for h in histories[:2])
 
     def test_nothing_to_propose_is_refused(self, name: Acquisition, searched: Any) -> None:
-        histories, fits = searched(6)
+        histories, fits = searched(12, usual(name))
         with pytest.raises(InvalidRequestError, match="a batch needs"):
             propose_batch(name, histories, fits, NONE_PENDING, 0, 0.0, 1.0, 0)
 
@@ -63,7 +70,7 @@ class TestEveryAcquisition:
 @pytest.mark.parametrize("name", ["qlognehvi", "output"])
 class TestPending:
     def test_what_is_pending_is_not_proposed_again(self, name: Acquisition, searched: Any) -> None:
-        every, fitted = searched()
+        every, fitted = searched(12, usual(name))
         histories, fits = every[:2], fitted[:2]
         alone = propose_batch(name, histories, fits, NONE_PENDING, 1, 0.0, 1.0, 0)
         beside = propose_batch(name, histories, fits, alone, 1, 0.0, 1.0, 0)
