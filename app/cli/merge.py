@@ -53,12 +53,13 @@ def run_merge(request: MergeRequest) -> ChosenPoint:
     _check_out(request, models)
     groups = group_tensors(models.sizes, chosen.spec.space.groups)
     coefficients, transform = spread_coefficients(chosen.coefficients, groups), to_transform(chosen.spec.transform)
-    if request.recipe is not None:
-        _write_recipe(request.recipe, models, coefficients, transform)
+    recipe = None if request.recipe is None else _compose_recipe(models, coefficients, transform)
     if request.out is not None:
         adapters = is_tangent(models) or (isinstance(transform, NoTransform) and _all_adapters(models))
         write = _write_adapter if adapters and not request.dense else _write_weights
         write(request, request.out, chosen, models, coefficients, transform)
+    if request.recipe is not None and recipe is not None:
+        _write_recipe(request.recipe, recipe)
     _tell(request, chosen, groups.labels)
     return chosen
 
@@ -76,10 +77,13 @@ def _all_adapters(models: ModelSet) -> bool:
     return all(source.tensors.layout.kind == "lora" for source in models.sources.values())
 
 
-def _write_recipe(file: Path, models: ModelSet, coefficients: Coefficients, transform: Transform) -> None:
+def _compose_recipe(models: ModelSet, coefficients: Coefficients, transform: Transform) -> str:
     from checkpoints.recipe import write_recipe
 
-    recipe = write_recipe(models, coefficients, transform)
+    return write_recipe(models, coefficients, transform)
+
+
+def _write_recipe(file: Path, recipe: str) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(recipe, encoding="utf-8")

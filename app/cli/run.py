@@ -13,7 +13,7 @@ from app.actions.studies import resume, submit
 from app.cli.console import err, out, progress_bar
 from app.cli.prepare import prepare
 from app.cli.summary import print_summary
-from app.cli.workspace import Workspace, open_workspace
+from app.cli.workspace import Workspace, open_workspace, place_faults
 from app.domain.errors import Fault, MergefrontError, RefusedError
 from app.domain.study import Study, StudySpec, StudyStatus
 from app.domain.trial import Trial, TrialStatus
@@ -41,7 +41,7 @@ def run_study(manifest: Path, directory: Path | None, settings: Sequence[str], d
     """Runs or continues the study of a manifest and writes its files. Raises MergefrontError."""
     place = find_device(device)
     _check_memory(memory)
-    spec = prepare(manifest, settings)
+    spec = prepare(manifest, settings, [] if directory is None else place_faults(directory))
     with open_workspace(directory or Path("runs") / spec.name) as workspace:
         study = carry_out(workspace, spec, place, memory)
         trials, front = workspace.store.trials(study.id), workspace.store.front(study.id)

@@ -1,6 +1,7 @@
 """A run's own directory: its results, and under `state/` the records and bytes that let it continue where it was cut."""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,16 @@ class Workspace:
     def study(self) -> Study | None:
         """The study of this directory, once one was begun."""
         return next(iter(self.store.studies(limit=1)), None)
+
+
+def place_faults(directory: Path) -> list[Fault]:
+    """What keeps a directory from being made or written, found without making it."""
+    standing = next(place for place in (directory.absolute(), *directory.absolute().parents) if place.exists())
+    if not standing.is_dir():
+        return [Fault("--out", f"{directory} cannot be written: {standing} is no directory; choose another directory")]
+    if not os.access(standing, os.W_OK | os.X_OK):
+        return [Fault("--out", f"{directory} cannot be written: {standing} is not yours to write in; choose another directory")]
+    return []
 
 
 @contextmanager

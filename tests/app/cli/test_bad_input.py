@@ -257,6 +257,12 @@ class TestOutput:
         assert "--out: " in ended.err and "cannot be written" in ended.err
         assert (tmp_path / "file").read_text() == "mine"
 
+    def test_is_told_beside_the_faults_of_the_manifest(self, study, tmp_path):
+        (tmp_path / "file").write_text("mine")
+        ended = mergefront("run", study, "--out", tmp_path / "file", "--set", "method.budgte=3")
+        assert ended.code == 2
+        assert "--out: " in ended.err and "method.budgte: " in ended.err
+
 
 class TestProcess:
     """The same as a process of its own: what the shell sees."""
