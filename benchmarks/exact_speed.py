@@ -4,7 +4,7 @@
 
 Each seed makes `tuned` tasks whose logits are affine in the coefficients, each helped by its own model and harmed by the others.
 Rates count the multiplications and additions that give the outputs, at the count of outputs that the metric needs; arg max and scoring
-take their time but count nothing. They are set beside the same products alone, in the same blocks, and beside one large square product.
+take their time but count nothing. They are set beside the same product alone, of one block over and over, and one large square product.
 Hypervolume is of exact scores, from the worst of both fronts less a tenth of their range.
 """
 
@@ -28,10 +28,10 @@ from surrogate.exact import Exact, affine_design, fit_exact
 from surrogate.exact_front import exact_utilities, find_exact_front
 from surrogate.figures import hypervolume, reference_point
 from surrogate.history import History, Outputs, Scale
-from surrogate.tally import LANES
 
 VECTORS = 4096
-SQUARE = 2048
+SQUARE = 1024
+ROWS, WIDTH = 1024, 128
 
 
 def make_task(number: int, tuned: int, examples: int, classes: int, seed: int) -> Exact:
@@ -52,14 +52,15 @@ def make_task(number: int, tuned: int, examples: int, classes: int, seed: int) -
     return fit_exact(History(design, score(values), scale, Outputs(values, score, smooth, targets)))
 
 
-def quickest(work: Callable[[], object], repeats: int = 7) -> float:
-    """Seconds that the fastest run used of this thread's core; other work on the machine does not count."""
-    times = []
+def quickest(*works: Callable[[], object], repeats: int = 9) -> list[float]:
+    """Seconds that the fastest run of each used of this thread's core, in turns: other work on the machine hinders all alike."""
+    times: list[list[float]] = [[] for _ in works]
     for _ in range(repeats):
-        begun = time.process_time()
-        work()
-        times.append(time.process_time() - begun)
-    return min(times)
+        for work, spent in zip(works, times, strict=True):
+            begun = time.process_time()
+            work()
+            spent.append(time.process_time() - begun)
+    return [min(spent) for spent in times]
 
 
 def rates(tuned: int, examples: int, classes: int) -> dict[str, float]:
@@ -67,17 +68,20 @@ def rates(tuned: int, examples: int, classes: int) -> dict[str, float]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     fit, points = make_task(0, tuned, examples, classes, 0), sobol_points(tuned, VECTORS, 0)
-    columns, rows = examples * (classes - 1), torch.rand(tuned + 1, LANES)
-    # blocks of about half a megabyte: what a core multiplies fastest
-    parts = torch.randn(columns, tuned + 1).split(1024)
-    out = torch.empty(1024, LANES)
+    # one block over and over, which never leaves the core's cache: what the product alone can reach
+    part, rows, out = torch.rand(ROWS, tuned + 1), torch.rand(tuned + 1, WIDTH), torch.empty(ROWS, WIDTH)
     square = torch.rand(SQUARE, SQUARE)
-    operations = 2e-9 * VECTORS * (tuned + 1) * columns
-    scoring = quickest(lambda: fit.score(points))
-    product = quickest(lambda: [torch.mm(part, rows, out=out[: len(part)]) for _ in range(VECTORS // LANES) for part in parts])
-    of_square = 2e-9 * SQUARE**3 / quickest(lambda: square @ square, 3)
+    operations = 2e-9 * VECTORS * (tuned + 1) * examples * (classes - 1)
+    scoring, product, of_square = quickest(
+        lambda: fit.score(points), lambda: [torch.mm(part, rows, out=out) for _ in range(100)], lambda: square @ square
+    )
     torch.set_num_threads(threads)
-    return {"scoring": operations / scoring, "product": operations / product, "square": of_square, "vectors": VECTORS / scoring}
+    return {
+        "scoring": operations / scoring,
+        "product": 2e-7 * ROWS * (tuned + 1) * WIDTH / product,
+        "square": 2e-9 * SQUARE**3 / of_square,
+        "vectors": VECTORS / scoring,
+    }
 
 
 def evolve(fits: list[Exact], tuned: int, points: int, generations: int, seed: int) -> Tensor:
@@ -130,7 +134,7 @@ def main() -> None:
     size = (options.tuned, options.examples, options.classes)
     rate = rates(*size)
     print(
-        f"on one core: scoring {rate['scoring']:.1f} GFLOP/s, {rate['vectors']:.0f} coefficient vectors a second and task; its product alone "
+        f"one core: scoring {rate['scoring']:.1f} GFLOP/s, {rate['vectors']:.0f} coefficient vectors a second and task; its product alone "
         f"{rate['product']:.1f} (ratio {rate['scoring'] / rate['product']:.2f}), a square product {rate['square']:.1f} "
         f"(ratio {rate['scoring'] / rate['square']:.2f})"
     )

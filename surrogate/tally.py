@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 # Coefficient vectors that are followed together: their coefficients and the leads of two examples fit into a core's first cache.
-LANES = 128
+LANES = 256
 # Coefficients that are added in one go.
 STRIP = 8
 LEAST = np.float32(-3e38)
