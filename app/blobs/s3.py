@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from app.domain.errors import Fault, NotFoundError, RefusedError, UnavailableErr
 _MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
 
 
-def open_s3(url: str, endpoint: str, cache: Cache) -> "S3Blobs":
+def open_s3(url: str, endpoint: str, copies: Cache) -> "S3Blobs":
     """The blobs at `s3://bucket/prefix`; the bucket is made where it is missing. Credentials as every AWS tool finds them.
 
     Raises RefusedError for another URL, UnavailableError where the server does not serve us.
@@ -28,11 +29,12 @@ def open_s3(url: str, endpoint: str, cache: Cache) -> "S3Blobs":
     client = connect(endpoint)
     with reachable(url):
         _ensure_bucket(client, bucket)
-    return S3Blobs(client, bucket, f"{prefix}/" if prefix else "", cache)
+    return S3Blobs(client, bucket, f"{prefix}/" if prefix else "", copies)
 
 
+@cache
 def connect(endpoint: str) -> Any:
-    """A client of S3, or of the server at `endpoint`; may be shared by threads. Raises UnavailableError."""
+    """The client of S3, or of the server at `endpoint`; one is enough for a process and its threads. Raises UnavailableError."""
     config = Config(
         connect_timeout=5, read_timeout=60, retries={"mode": "standard", "max_attempts": 4},
         s3={"addressing_style": "path"} if endpoint else None,
@@ -67,13 +69,13 @@ def reachable(place: str) -> Iterator[None]:
 
 
 class S3Blobs(Blobs):
-    """May be shared by threads. What is asked for as a file goes through `cache`."""
+    """May be shared by threads. What is asked for as a file goes through `copies`."""
 
-    def __init__(self, client: Any, bucket: str, prefix: str, cache: Cache) -> None:
+    def __init__(self, client: Any, bucket: str, prefix: str, copies: Cache) -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = prefix
-        self._cache = cache
+        self._copies = copies
 
     def put(self, content: bytes) -> str:
         digest = digest_of(content)
@@ -108,7 +110,7 @@ class S3Blobs(Blobs):
     def local(self, digest: str) -> Path:
         if not is_digest(digest):
             raise NotFoundError(f"no blob {digest}")
-        return self._cache.path(digest, lambda path: self._fetch(digest, path))
+        return self._copies.path(digest, lambda path: self._fetch(digest, path))
 
     def _upload(self, path: Path, digest: str) -> None:
         if self._size(digest) != path.stat().st_size:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import boto3
 import pytest
 
 from app.blobs.hub_remote import HubRemote
@@ -29,7 +28,7 @@ def in_memory():
 
 
 def in_bucket(url, name):
-    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1")
+    client = connect(url)
     client.create_bucket(Bucket="models")
     for path, content in CONTENTS.items():
         client.put_object(Bucket="models", Key=f"{name}/minilm/{path}", Body=content)
@@ -38,13 +37,13 @@ def in_bucket(url, name):
     return Place(S3Remote(connect(url)), f"s3://models/{name}/minilm")
 
 
-@pytest.fixture(params=["memory", "s3", "hub"])
-def place(request, tmp_path):
+@pytest.fixture(scope="module", params=["memory", "s3", "hub"])
+def place(request):
     match request.param:
         case "memory":
             yield in_memory()
         case "s3":
-            yield in_bucket(request.getfixturevalue("s3"), tmp_path.name)
+            yield in_bucket(request.getfixturevalue("s3"), "all")
         case _:
             with hub_server(CONTENTS) as url:
                 yield Place(HubRemote(url), f"hf://{REPOSITORY}@{COMMIT}")
@@ -89,8 +88,7 @@ class TestS3:
     def test_gives_no_other_content_than_was_listed(self, s3, tmp_path):
         place = in_bucket(s3, tmp_path.name)
         [file] = place.remote.files(f"{place.reference}/config.json")
-        client = boto3.client("s3", endpoint_url=s3, region_name="us-east-1")
-        client.put_object(Bucket="models", Key=f"{tmp_path.name}/minilm/config.json", Body=b"[]")
+        connect(s3).put_object(Bucket="models", Key=f"{tmp_path.name}/minilm/config.json", Body=b"[]")
         with pytest.raises(UnavailableError):
             place.remote.fetch(f"{place.reference}/config.json", file, tmp_path / "fetched")
 

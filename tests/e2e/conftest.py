@@ -2,10 +2,12 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.api_process import ApiProcess
 from tests.e2e.models import write_model_set
 from tests.e2e.serving import Serving
 
@@ -40,6 +42,14 @@ def mood(model_set):
     file = model_set.with_name("mood")
     yield file
     file.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory) -> Iterator[ApiProcess]:
+    """The API alone, without anything behind it but its own directory."""
+    started = ApiProcess(tmp_path_factory.mktemp("api"))
+    yield started
+    started.kill()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from hashlib import file_digest
 import psutil
 import pytest
 
-from tests.e2e.api_process import ApiProcess
 from tests.e2e.serving import eventually
 
 MIB = 1 << 20
@@ -26,13 +25,6 @@ with open(path, "rb") as file:
         wire.sendall(piece)
         time.sleep(0.05)
 """
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    started = ApiProcess(tmp_path_factory.mktemp("api"))
-    yield started
-    started.kill()
 
 
 @pytest.fixture(scope="module")

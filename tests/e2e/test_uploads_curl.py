@@ -7,21 +7,11 @@ import subprocess
 from hashlib import sha256
 from pathlib import Path
 
-import pytest
 import torch
 from safetensors.torch import save
 
-from tests.e2e.api_process import ApiProcess
-
 WHOLE, REST, REGISTER = re.findall(r"^```sh\n(.*?)^```$", (Path(__file__).parents[2] / "docs" / "uploads.md").read_text(), re.M | re.S)
 WEIGHTS = save({"weight": torch.ones(200, 200)})
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    started = ApiProcess(tmp_path_factory.mktemp("api"))
-    yield started
-    started.kill()
 
 
 def carry_out(api, folder, *blocks):

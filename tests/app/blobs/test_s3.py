@@ -2,19 +2,18 @@
 
 from hashlib import sha256
 
-import boto3
 import pytest
 
 from app.blobs.cache import Cache
 from app.blobs.local import LocalBlobs
 from app.blobs.opening import open_place
-from app.blobs.s3 import open_s3
+from app.blobs.s3 import connect, open_s3
 from app.domain.errors import RefusedError, UnavailableError
 
 
 @pytest.fixture
 def client(s3):
-    return boto3.client("s3", endpoint_url=s3, region_name="us-east-1")
+    return connect(s3)
 
 
 @pytest.fixture
