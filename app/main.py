@@ -11,9 +11,11 @@ from app.api.docs import install_schema
 from app.api.docs import router as docs
 from app.api.events import router as events
 from app.api.external import router as external
+from app.api.finetunes import router as finetunes
 from app.api.fronts import router as fronts
 from app.api.health import router as health
 from app.api.hub import router as hub
+from app.api.lookups import Lookups
 from app.api.merges import router as merges
 from app.api.metrics import Figures, Measured
 from app.api.metrics import router as metrics
@@ -31,7 +33,7 @@ from app.store.sql import open_store
 from app.store.sql_catalog import open_catalog
 
 ROUTERS: tuple[APIRouter, ...] = (
-    health, metrics, docs, studies, trials, events, fronts, choose, merges, hub, external, uploads, checkpoints, datasets, pages,
+    health, fronts, choose, studies, trials, events, metrics, docs, merges, hub, external, uploads, checkpoints, datasets, finetunes, pages,
 )
 
 
@@ -69,6 +71,7 @@ def build_app(service: Service) -> FastAPI:
     app.state.key_ring = KeyRing()
     app.state.figures = Figures()
     app.state.computing = Computing()
+    app.state.lookups = Lookups()
     install_problems(app)
     for router in ROUTERS:
         app.include_router(router)

@@ -15,6 +15,7 @@ SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
+HEAD = "head.safetensors"  # a linear head that was trained beside an adapter
 TANGENT = "MERGEFRONT_TANGENT"  # the peft_type of adapters of a linearised network, which PEFT must not load as LoRA
 
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})

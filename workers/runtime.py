@@ -5,7 +5,9 @@ import socket
 from collections.abc import Callable
 from functools import partial
 
+from app.actions.finetunes import local_finetune, register_adapter
 from app.actions.localise import Source, local_spec
+from app.actions.register import Registry
 from app.blobs.opening import open_place, open_remotes
 from app.config import Settings
 from app.domain.study import Study, StudySpec
@@ -16,6 +18,7 @@ from workers.device import find_device
 from workers.engine.workshop import Workshop, keep_latest
 from workers.evaluators.build import open_evaluator
 from workers.evaluators.protocol import Evaluator
+from workers.finetuning.job import Bench
 from workers.guard import Guard
 
 Localise = Callable[[Study], StudySpec]
@@ -40,6 +43,25 @@ def open_workshop(settings: Settings) -> Workshop:
         owner=f"{socket.gethostname()}-{os.getpid()}",
         lease_seconds=settings.lease_seconds,
         guard=Guard(settings.database_url, settings.lease_seconds),
+    )
+
+
+def open_bench(settings: Settings) -> Bench:
+    """What this process trains adapters with. Raises as `open_workshop`."""
+    open_store(settings.database_url).close()
+    catalog = open_catalog(settings.database_url)
+    blobs = open_place(settings.blobs, settings.data, settings.s3_endpoint, settings.cache_bytes)
+    remotes = open_remotes(settings.buckets, settings.hub, settings.data, settings.s3_endpoint, settings.cache_bytes)
+    source = Source(blobs, settings.data / "local", remotes)
+    return Bench(
+        catalog,
+        CeleryJobs(settings.broker),
+        partial(local_finetune, catalog, source),
+        partial(register_adapter, Registry(catalog, source)),
+        settings.data / "finetunes",
+        f"{socket.gethostname()}-{os.getpid()}",
+        find_device(settings.device),
+        settings.lease_seconds,
     )
 
 

@@ -7,10 +7,13 @@ from threading import Event
 
 from app.config import Settings
 from app.domain.errors import UnavailableError
+from app.domain.finetune import Finetune
 from app.jobs.celery_producer import CeleryJobs
 from app.jobs.port import Job, JobName, Jobs
+from app.store.catalog import Catalog
 from app.store.port import Store
 from app.store.sql import open_store
+from app.store.sql_catalog import open_catalog
 from workers.engine.sweep import sweep
 
 log = logging.getLogger(__name__)
@@ -45,17 +48,27 @@ class PatientJobs(Jobs):
 def run_sweeper(settings: Settings, stop: Event) -> None:
     """Sweeps until `stop` is set; what is out of reach is tried again with the next round."""
     store, jobs = open_store(settings.database_url), CeleryJobs(settings.broker)
+    catalog = open_catalog(settings.database_url)
     patient = PatientJobs(jobs, settings.sweep_seconds, time.time)
     while not stop.wait(settings.sweep_seconds):
-        _round(store, jobs, patient)
+        _round(store, catalog, jobs, patient)
     jobs.close()
+    catalog.close()
     store.close()
 
 
-def _round(store: Store, jobs: CeleryJobs, patient: PatientJobs) -> None:
+def sweep_finetunes(catalog: Catalog, jobs: Jobs, now: float) -> None:
+    """Wakes every fine-tuning that nobody trains at `now`, seconds since the epoch."""
+    for finetune in catalog.every(Finetune):
+        if finetune.waits(now):
+            jobs.send("train_adapter", finetune.id)
+
+
+def _round(store: Store, catalog: Catalog, jobs: CeleryJobs, patient: PatientJobs) -> None:
     try:
         # where no job waits its turn, what is still open was lost
         patient.begin(afresh=not jobs.waiting())
         sweep(store, patient, time.time())
+        sweep_finetunes(catalog, patient, time.time())
     except UnavailableError as error:
         log.warning("nothing is swept: %s", error)

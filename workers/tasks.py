@@ -13,6 +13,7 @@ from app.journal import start_journal
 
 if TYPE_CHECKING:
     from workers.engine.workshop import Workshop
+    from workers.finetuning.job import Bench
 
 SETTINGS = "mergefront_settings"
 
@@ -31,6 +32,23 @@ def measure_trial(trial_id: str) -> None:
     from workers.engine.measure import measure
 
     measure(_workshop(), trial_id)
+
+
+@shared_task(name="train_adapter")  # type: ignore[untyped-decorator]
+def train_adapter(finetune_id: str) -> None:
+    """Trains a piece of a fine-tuning that waits."""
+    from workers.finetuning.job import carry_out
+
+    carry_out(_bench(), finetune_id)
+
+
+@cache
+def _bench() -> "Bench":
+    from workers.runtime import open_bench
+
+    settings = Settings(**current_app.conf[SETTINGS])
+    start_journal(settings.log_level)
+    return open_bench(settings)
 
 
 @cache

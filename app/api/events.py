@@ -35,7 +35,7 @@ LastEventId = Annotated[str | None, Header(description="Number of the last event
 @router.get("/{reference}/events", response_class=Response, responses=_STREAM | problem_responses(400, 404), summary="Follow a study")
 async def follow(study: StudyOf, service: ServiceOf, after: After = None, last_event_id: LastEventId = None) -> Response:
     """Every event since the last that the client has, then each as it happens, until the study has ended. `id` counts without gaps."""
-    last = after if after is not None else _number(last_event_id)
+    last = last_event(after, last_event_id)
     known = await run_in_threadpool(service.store.events, study.id, max(0, last - 1), 2)
     fronted = [event.kind for event in known] == [_FRONT] and known[0].number == last
     if fronted or (_settled(study) and not any(event.number > last for event in known)):
@@ -73,7 +73,10 @@ def _settled(study: Study) -> bool:
     return has_ended(study) and (study.status is not StudyStatus.CANCELLED or study.failure is not None)
 
 
-def _number(header: str | None) -> int:
+def last_event(after: int | None, header: str | None) -> int:
+    """Number of the last event that the client has. Raises ProblemError for a header that names none."""
+    if after is not None:
+        return after
     if not header:
         return 0
     if not (header.isascii() and header.isdigit() and len(header) < 10):

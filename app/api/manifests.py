@@ -12,6 +12,7 @@ from app.api.problems import ProblemError
 from app.config import Settings
 from app.domain.errors import ManifestError
 from app.domain.study import StudySpec
+from app.manifest.finetune import FinetuneShape
 from app.manifest.read import parse_document, parse_manifest
 from app.manifest.schema import ManifestShape
 
@@ -37,7 +38,22 @@ REQUEST_BODY: dict[str, Any] = {
         "application/yaml": {"schema": {"$ref": "#/components/schemas/ManifestShape"}, "example": EXAMPLE},
     },
 }
-SHAPES = (ManifestShape,)
+FINETUNE_EXAMPLE: dict[str, Any] = {
+    "base": "base.safetensors",
+    "architecture": {"factory": "net.py:Net"},
+    "task": {"data": "mnist-test.safetensors", "metric": "accuracy", "split": {"search": 0.4, "report": 0.6, "seed": 0}},
+    "adapter": {"kind": "llora", "rank": 8, "alpha": 16.0, "targets": [], "seed": 0},
+    "training": {"epochs": 5, "learning_rate": 0.001, "batch": 32, "head": False},
+}
+FINETUNE_BODY: dict[str, Any] = {
+    "required": True,
+    "description": "What trains on what. Files are named by `ckpt_...` and `ds_...` ids, or by paths in the operator's directories.",
+    "content": {
+        media: {"schema": {"$ref": "#/components/schemas/FinetuneShape"}, "example": FINETUNE_EXAMPLE}
+        for media in ("application/json", "application/yaml")
+    },
+}
+SHAPES = (ManifestShape, FinetuneShape)
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 
 

@@ -11,13 +11,14 @@ from starlette.concurrency import run_in_threadpool
 from app.actions.admission import admit, allowance_of
 from app.actions.keyed import carry_out_once
 from app.actions.studies import cancel, ensure, extend, find_study, submit
-from app.api.auth import Caller, CallerOf, ServiceOf, guarded_router
+from app.api.auth import Caller, CallerOf, ServiceOf, caller_of, guarded_router
 from app.api.conditional import etag_of, headers_of, not_modified
+from app.api.lookups import lookups_of
 from app.api.manifests import REQUEST_BODY, fingerprint_of, read_manifest, spec_of
 from app.api.paging import Cursor, Limit, after, cursor_of
 from app.api.problems import ProblemError, problem_responses
 from app.api.schemas.study import Extension, StudyDetail, StudyPage, StudyShape, study_detail, study_shape
-from app.api.service import Service
+from app.api.service import Service, service_of
 from app.api.waiting import PREFER, applied, wait_for_end, wanted_seconds
 from app.domain.errors import Fault, ManifestError
 from app.domain.ids import new_id
@@ -39,9 +40,10 @@ IdempotencyKey = Annotated[
 Prefer = Annotated[str | None, Header(description=PREFER, examples=["wait=10"])]
 
 
-def study_named(reference: Reference, service: ServiceOf, caller: CallerOf) -> Study:
+async def study_named(request: Request, reference: Reference) -> Study:
     """The study that a path names. Raises NotFoundError, also for another tenant's."""
-    return find_study(service.store, caller.tenant, reference)
+    store, tenant = service_of(request).store, caller_of(request).tenant
+    return await lookups_of(request).find((tenant, reference), lambda: find_study(store, tenant, reference))
 
 
 StudyOf = Annotated[Study, Depends(study_named)]
@@ -61,7 +63,7 @@ async def create_study(
 ) -> StudyDetail:
     """Everything that is wrong with the manifest is told at once, each with the path of its key. The work is done by workers."""
     seconds = wanted_seconds(prefer)
-    study = await run_in_threadpool(_create, service, caller, document, _key_of(idempotency_key))
+    study = await run_in_threadpool(_create, service, caller, document, idempotency_key_of(idempotency_key))
     return await _accepted(service, response, study, seconds)
 
 
@@ -175,7 +177,7 @@ def _request(caller: Caller, key: str, document: Mapping[str, Any]) -> KeyedRequ
     return KeyedRequest(caller.tenant, key, fingerprint_of(dict(document)), datetime.now(UTC), new_id("study"))
 
 
-def _key_of(header: str | None) -> str | None:
+def idempotency_key_of(header: str | None) -> str | None:
     """The key that the header names: a quoted string of RFC 8941, or the bare word that most clients send."""
     if header is None:
         return None

@@ -4,7 +4,7 @@ import secrets
 import time
 from typing import Literal
 
-Kind = Literal["study", "trial", "ckpt", "ds", "merge", "upload", "key"]
+Kind = Literal["study", "trial", "ckpt", "ds", "merge", "upload", "key", "finetune"]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 

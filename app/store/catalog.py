@@ -1,16 +1,17 @@
-"""The port of what a service keeps beside studies: API keys, uploads, checkpoints, datasets, merges, keyed requests."""
+"""The port of what a service keeps beside studies: API keys, uploads, checkpoints, datasets, merges, fine-tunings, keyed requests."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
 from app.domain.checkpoint import Checkpoint, Dataset
+from app.domain.finetune import Finetune
 from app.domain.key import Key
 from app.domain.merge import Merge
 from app.domain.request import KeyedRequest
 from app.domain.upload import Holding, Upload
 
-Record = Upload | Checkpoint | Dataset | Merge
+Record = Upload | Checkpoint | Dataset | Merge | Finetune
 R = TypeVar("R", bound=Record)
 
 
@@ -31,6 +32,9 @@ class Catalog(Protocol):
 
     def with_digest(self, kind: type[R], tenant: str, digest: str) -> tuple[R, ...]:
         """Those with this digest, in order of id."""
+
+    def every(self, kind: type[R]) -> tuple[R, ...]:
+        """Those of all tenants, in order of id: for what does their work, never for what answers them."""
 
     def replace(self, old: Record, new: Record) -> None:
         """Compare-and-set: raises ConflictError when what is kept is no longer equal to `old`, NotFoundError when it is gone."""

@@ -44,6 +44,11 @@ class MemoryCatalog(Catalog):
     def with_digest(self, kind: type[R], tenant: str, digest: str) -> tuple[R, ...]:
         return tuple(record for record in self._of(kind, tenant) if record.digest == digest)
 
+    def every(self, kind: type[R]) -> tuple[R, ...]:
+        with self._lock:
+            found = [record for record in self._records.values() if type(record) is kind]
+        return cast("tuple[R, ...]", tuple(sorted(found, key=lambda record: record.id)))
+
     def replace(self, old: Record, new: Record) -> None:
         kept = decode(type(new), encode(new))
         with self._lock:

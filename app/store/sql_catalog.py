@@ -52,6 +52,11 @@ class SqlCatalog(Catalog):
         with reading(self._engine) as connection:
             return tuple(decode(kind, value) for value in connection.scalars(select(records.c.value).where(same).order_by(records.c.id)))
 
+    def every(self, kind: type[R]) -> tuple[R, ...]:
+        wanted = select(records.c.value).where(records.c.kind == _name(kind)).order_by(records.c.id)
+        with reading(self._engine) as connection:
+            return tuple(decode(kind, value) for value in connection.scalars(wanted))
+
     def replace(self, old: Record, new: Record) -> None:
         with writing(self._engine) as connection:
             changed = connection.execute(update(records).where(_is(old)).values(_row(new))).rowcount

@@ -7,9 +7,12 @@ import pytest
 
 from app.domain.checkpoint import Checkpoint, Dataset
 from app.domain.errors import ConflictError, NotFoundError
+from app.domain.finetune import AdapterSpec, Finetune, FinetuneSpec, FinetuneStatus
 from app.domain.key import Key, Scope, digest_secret, new_secret
 from app.domain.merge import Merge
 from app.domain.request import KeyedRequest
+from app.domain.study import TransformersArchitecture
+from app.domain.task import SplitShares, TaskSpec
 from app.domain.upload import Holding, Upload
 from app.store.memory_catalog import MemoryCatalog
 from app.store.sql import open_store
@@ -18,11 +21,14 @@ from tests.contracts.conftest import DATABASES, made_database
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
 SHA = "ab" * 32
+TASK = TaskSpec("task", "ds_1", "accuracy", SplitShares(), "ds_2#mnist")
+ASKED = FinetuneSpec("ckpt_1", TransformersArchitecture("AutoModel"), TASK, AdapterSpec("tangent", targets=("query",)))
 RECORDS = (
     Upload("upload_1", "acme", SHA, 10, NOW),
     Checkpoint("ckpt_1", "acme", "lora", SHA, 10, NOW, {"adapter_model.safetensors": SHA}),
     Dataset("ds_1", "acme", SHA, 10, NOW, reference="s3://bucket/data.csv"),
     Merge("merge_1", "acme", "study_1", (0.1, 1 / 3), SHA, NOW, point=7),
+    Finetune("finetune_1", "acme", SHA, ASKED, FinetuneStatus.SUBMITTED, NOW, NOW).claimed("me", 12.5, NOW),
 )
 
 
@@ -56,6 +62,13 @@ class TestRecords:
         other = Merge if type(record) is not Merge else Upload
         with pytest.raises(NotFoundError):
             catalog.one(other, "acme", record.id)
+
+    def test_of_all_tenants_are_there_for_what_does_their_work(self, catalog, record):
+        theirs = replace(record, id=f"{record.id}_other", tenant="other")
+        for one in (theirs, record):
+            catalog.add(one)
+        assert catalog.every(type(record)) == (record, theirs)
+        assert catalog.every(Merge if type(record) is not Merge else Upload) == ()
 
     def test_are_added_once(self, catalog, record):
         catalog.add(record)

@@ -45,16 +45,20 @@ class Trained:
 
 
 def train(trainee: Trainee, directory: Path, digest: str, tell: Callable[[Advance], None]) -> Trained:
-    """Leaves `trainee` at its best epoch. The state is kept in `directory` under `digest`; a state that is there is gone on with.
+    """Leaves `trainee` at its best epoch. The state is kept in `directory` under `digest`; one that is there is gone on with.
 
-    `tell` is called at every step, and may raise to stop. Raises ConflictError (the state of another training), MeasurementError
-    (a loss or outputs that are not finite).
+    `tell` is called at every step, and may raise to stop where it is. Raises ConflictError (the state of another training),
+    MeasurementError (a loss or outputs that are not finite).
     """
     run = _Run(trainee, directory, digest)
     run.restore()
     while not run.done:
         run.take_step()
-        tell(Advance(run.standing.step, run.steps, len(run.standing.scores), run.standing.scores[-1] if run.standing.scores else None))
+        try:
+            tell(run.advance)
+        except Exception:
+            run.save()
+            raise
     return run.finish()
 
 
@@ -84,6 +88,11 @@ class _Run:
         self.saved = time.monotonic()
 
     @property
+    def advance(self) -> Advance:
+        scores = self.standing.scores
+        return Advance(self.standing.step, self.steps, len(scores), scores[-1] if scores else None)
+
+    @property
     def done(self) -> bool:
         return self.standing.step >= self.steps or self.standing.stale >= self.training.patience
 
@@ -104,7 +113,7 @@ class _Run:
         if ended:
             self._judge()
         if ended or time.monotonic() - self.saved > SAVE_SECONDS:
-            self._save()
+            self.save()
 
     def finish(self) -> Trained:
         _set(self.trainee.parameters, self.best)
@@ -122,7 +131,7 @@ class _Run:
             moments = {key: tensors[f"{key}:{name}"] for key in _MOMENTS}
             self.optimiser.state[parameter] = {key: m if key == "step" else m.to(parameter.device) for key, m in moments.items()}
 
-    def _save(self) -> None:
+    def save(self) -> None:
         tensors: dict[str, Tensor] = {}
         for name, parameter in self.trainee.parameters.items():
             tensors |= {f"now:{name}": parameter, f"best:{name}": self.best[name]}

@@ -10,9 +10,11 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from safetensors.torch import save_file
 
 from app.api.auth import STREAM, scope_of
+from app.api.manifests import FINETUNE_EXAMPLE
 from app.api.problems import MEDIA_TYPE
 from app.domain.checkpoint import Checkpoint, Dataset
 from app.domain.errors import RefusedError
+from app.domain.finetune import Finetune
 from app.domain.key import Scope
 from app.domain.merge import Merge
 from app.domain.upload import Upload
@@ -55,6 +57,7 @@ def belongings(house, client, files):
         "checkpoint_id": client.post("/v1/checkpoints", json={"files": {"model.safetensors": digests[0]}}).json()["id"],
         "dataset_id": client.post("/v1/datasets", json={"files": {"a.safetensors": digests[1]}}).json()["id"],
         "upload_id": client.post("/v1/uploads", json={"digest": digests[2], "size": 12}).json()["id"],
+        "finetune_id": client.post("/v1/finetunes", json=FINETUNE_EXAMPLE).json()["id"],
         "digest": digests[0],
         "model": "point-1",
         "revision": "main",
@@ -65,7 +68,7 @@ def belongings(house, client, files):
 def kept(house):
     """All that the service knows of its first tenant."""
     studies = house.store.studies(tenant="acme")
-    records = [house.service.catalog.page(kind, "acme") for kind in (Checkpoint, Dataset, Merge, Upload)]
+    records = [house.service.catalog.page(kind, "acme") for kind in (Checkpoint, Dataset, Finetune, Merge, Upload)]
     return studies, [house.store.trials(study.id) for study in studies], records
 
 

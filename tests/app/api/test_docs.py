@@ -15,7 +15,7 @@ ANSWERS = {
     "/readyz": "Readiness",
     "/healthz": "Health",
 }
-UNSAID = {"FrontDocument", "ManifestShape"}
+UNSAID = {"FrontDocument", "ManifestShape", "FinetuneShape"}
 """Shapes whose example is one for the whole."""
 
 
