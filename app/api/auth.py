@@ -63,13 +63,23 @@ def scope_of(route: APIRoute) -> Scope:
 
 
 def caller_of(request: Request) -> Caller:
+    """Who asks, of a call that is guarded."""
     found = request.state.caller
     assert isinstance(found, Caller)  # the guard puts it there
     return found
 
 
-CallerOf = Annotated[Caller, Depends(caller_of)]
-ServiceOf = Annotated[Service, Depends(service_of)]
+# both are coroutines because the framework would take plain functions to a thread, which costs more than all they do
+async def _caller_of(request: Request) -> Caller:
+    return caller_of(request)
+
+
+async def _service_of(request: Request) -> Service:
+    return service_of(request)
+
+
+CallerOf = Annotated[Caller, Depends(_caller_of)]
+ServiceOf = Annotated[Service, Depends(_service_of)]
 
 
 class KeyRing:

@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
-from app.api.auth import ServiceOf, guarded_router
+from app.api.auth import guarded_router
 from app.api.conditional import etag_of, headers_of, not_modified
 from app.api.kept import Kept
 from app.api.negotiation import media_type
 from app.api.problems import problem_responses
-from app.api.service import Service
+from app.api.service import Service, service_of
 from app.api.studies import StudyOf
 from app.domain.errors import NotFoundError
 from app.domain.front import Front
@@ -46,21 +47,21 @@ _PAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schem
 
 
 @router.get("/{reference}/front", response_class=Response, responses=_FORMS | problem_responses(404, 406), summary="Read the front")
-def read_front(request: Request, study: StudyOf, service: ServiceOf, format: Format = None) -> Response:
+async def read_front(request: Request, study: StudyOf, format: Format = None) -> Response:
     """The points with predicted and measured scores. 404 while there is none; of a cancelled study `detail` says why."""
     form = media_type(request, _MEDIA, format)
-    return _answer(request, service, study, form, _MEDIA[form])
+    return await _answer(request, study, form, _MEDIA[form])
 
 
 @router.get("/{reference}/front.png", response_class=Response, responses=_PICTURE | problem_responses(404), summary="See the front")
-def read_picture(request: Request, study: StudyOf, service: ServiceOf) -> Response:
-    return _answer(request, service, study, "png", "image/png")
+async def read_picture(request: Request, study: StudyOf) -> Response:
+    return await _answer(request, study, "png", "image/png")
 
 
 @router.get("/{reference}/report", response_class=Response, responses=_PAGE | problem_responses(404), summary="Read the report")
-def read_report(request: Request, study: StudyOf, service: ServiceOf) -> Response:
+async def read_report(request: Request, study: StudyOf) -> Response:
     """One page that opens offline and asks nothing of any server."""
-    return _answer(request, service, study, "html", "text/html")
+    return await _answer(request, study, "html", "text/html")
 
 
 def front_of(service: Service, study: Study) -> Front:
@@ -72,12 +73,13 @@ def front_of(service: Service, study: Study) -> Front:
         raise NotFoundError(f"study {study.id} is {study.status} and has no front: {reason}") from error
 
 
-def _answer(request: Request, service: Service, study: Study, form: str, media: str) -> Response:
+async def _answer(request: Request, study: Study, form: str, media: str) -> Response:
     etag = etag_of(study.id, study.updated.isoformat(), form)
     unchanged = not_modified(request, etag)
     if unchanged is not None:
         return unchanged
-    content = _made.get_or_make((study.id, etag), lambda: _make(service, study, form))
+    key = study.id, etag
+    content = _made.get(key) or await run_in_threadpool(_made.get_or_make, key, lambda: _make(service_of(request), study, form))
     return Response(content, media_type="text/csv; charset=utf-8" if form == "csv" else media, headers=headers_of(etag))
 
 

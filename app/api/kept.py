@@ -16,12 +16,18 @@ class Kept(Generic[Value]):
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
         self._lock = Lock()
 
-    def get_or_make(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value; made outside the lock, so that nobody waits for another's (two may make the same)."""
+    def get(self, key: Hashable) -> Value | None:
+        """The value, if it was made."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
-                return self._values[key]
+            return self._values.get(key)
+
+    def get_or_make(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """The value; made outside the lock, so that nobody waits for another's (two may make the same)."""
+        known = self.get(key)
+        if known is not None:
+            return known
         made = make()
         with self._lock:
             self._values[key] = made

@@ -1,0 +1,80 @@
+"""The servers of service_load.py: the service on a study that is finished, or a bare FastAPI route."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+
+from app.config import Settings
+from app.domain.candidates import Candidates
+from app.domain.front import Figures, Front, FrontPoint, Predicted, ReferencePoint
+from app.domain.ids import new_id
+from app.domain.key import Key, Scope, digest_secret
+from app.domain.study import FactoryArchitecture, ModelSetSpec, Study, StudySpec, StudyStatus
+from app.domain.task import SplitShares, TaskSpec
+from app.jobs.inline import InlineJobs
+from app.main import build_app, open_service
+from app.store.codec import encode
+
+STUDY = "load"
+KEY = "mf_load"
+TASKS = tuple(f"task-{number}" for number in range(4))
+POINTS, CANDIDATES = 100, 2000
+
+
+def main() -> None:
+    which, folder, port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    app = bare() if which == "bare" else service(folder)
+    # as `mergefront api` runs it
+    uvicorn.run(app, host="127.0.0.1", port=port, log_config=None, access_log=False)
+
+
+def bare() -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/bare")
+    async def answer() -> dict[str, str]:
+        return {"status": "alive"}
+
+    return app
+
+
+def service(folder: Path) -> FastAPI:
+    """On SQLite, with one key."""
+    found = open_service(Settings(data=folder, log_level="warning"), InlineJobs())
+    found.catalog.add_key(Key(new_id("key"), "", Scope.READ, digest_secret(KEY), datetime.now(UTC)))
+    now = datetime.now(UTC)
+    spec = StudySpec(
+        STUDY, ModelSetSpec("base", dict.fromkeys(TASKS, "tuned")), FactoryArchitecture("net.py", "Net"),
+        tuple(TaskSpec(name, f"{name}.safetensors", "accuracy", SplitShares()) for name in TASKS),
+    )  # fmt: skip
+    study = Study(new_id("study"), spec, StudyStatus.SUBMITTED, now, now)
+    found.store.add_study(study)
+    found.store.step_study(study.id, StudyStatus.RUNNING)
+    found.store.finish(front_of(study.id, found.blobs.put(encode(candidates()).encode())))
+    return build_app(found)
+
+
+def front_of(study_id: str, kept: str) -> Front:
+    draw = np.random.default_rng(0)
+    own = dict.fromkeys(TASKS, 0.9)
+    points = tuple(
+        FrontPoint(tuple(at), {task: Predicted(score, score - 0.02, score + 0.02) for task, score in zip(TASKS, scores, strict=True)})
+        for at, scores in draw.random((POINTS, 2, 4)).tolist()
+    )
+    individuals = tuple(ReferencePoint(task, tuple(float(task == name) for name in TASKS), own, own) for task in TASKS)
+    return Front(study_id, TASKS, TASKS, points, (), Figures(0.4, dict.fromkeys(TASKS, 0.0)), (), individuals, candidates=kept)
+
+
+def candidates() -> Candidates:
+    draw = np.random.default_rng(1)
+    scores = tuple(map(tuple, draw.random((CANDIDATES, 4)).tolist()))
+    ones, zeros = (1.0,) * 4, (0.0,) * 4
+    return Candidates(TASKS, TASKS, (True,) * 4, ones, zeros, scores, scores, scores, scores, scores)
+
+
+if __name__ == "__main__":
+    main()
