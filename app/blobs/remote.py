@@ -42,7 +42,7 @@ class Remotes:
     def of(self, reference: str) -> Remote:
         """The place that a reference leads to. Raises RefusedError where the operator allows none."""
         for start, remote in self._remotes.items():
-            if reference.startswith(start):
+            if f"{reference}/".startswith(start):
                 return remote
         allowed = f"; allowed: {', '.join(self._remotes)}" if self._remotes else ""
         raise RefusedError([Fault("reference", f"the operator allows no files there: upload them{allowed}")])

@@ -100,6 +100,16 @@ class TestRegister:
                 register(registry, "acme", given(reference))
 
 
+    @pytest.mark.parametrize(("reference", "allowed"), [("mem://base", True), ("mem://base/model.safetensors", True), ("mem://bases", False)])
+    def test_goes_below_a_prefix_and_not_beside_it(self, remote, tmp_path, reference, allowed):
+        remotes = Remotes({"mem://base/": remote}, Cache(tmp_path, 0))
+        if allowed:
+            assert remotes.of(reference) is remote
+        else:
+            with pytest.raises(RefusedError):
+                remotes.of(reference)
+
+
 class TestLocalise:
     def test_brings_the_files_once(self, registry, remote):
         base = register_checkpoint(registry, "acme", given("mem://base")).id

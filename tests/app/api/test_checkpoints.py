@@ -11,6 +11,7 @@ from safetensors.torch import save, save_file
 from app.actions.localise import local_spec
 from app.domain.errors import RefusedError
 from app.domain.key import Scope
+from checkpoints.layout import TANGENT
 
 WEIGHTS = save({"weight": torch.ones(2, 2), "bias": torch.zeros(2)})
 ADAPTER = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "target_modules": ["proj"]}
@@ -63,10 +64,12 @@ class TestRegister:
         assert first == second
         assert other["id"] != first["id"]
 
-    def test_adapters_by_their_files(self, register):
+    @pytest.mark.parametrize(("type_", "kind"), [("LORA", "lora"), (TANGENT, "tangent")])
+    def test_adapters_by_their_files(self, register, type_, kind):
         weights = save({"base_model.model.proj.lora_A.weight": torch.ones(1, 2), "base_model.model.proj.lora_B.weight": torch.ones(2, 1)})
-        answer = register(**{"adapter_model.safetensors": weights, "adapter_config.json": json.dumps(ADAPTER).encode()})
-        assert (answer.status_code, answer.json()["kind"]) == (201, "lora")
+        config = json.dumps(ADAPTER | {"peft_type": type_}).encode()
+        answer = register(**{"adapter_model.safetensors": weights, "adapter_config.json": config})
+        assert (answer.status_code, answer.json()["kind"]) == (201, kind)
 
     def test_pages(self, client, register):
         ids = [register(**{"model.safetensors": save({"weight": torch.full((2,), float(n))})}).json()["id"] for n in range(3)]
