@@ -100,7 +100,9 @@ class TestRegister:
                 register(registry, "acme", given(reference))
 
 
-    @pytest.mark.parametrize(("reference", "allowed"), [("mem://base", True), ("mem://base/model.safetensors", True), ("mem://bases", False)])
+    @pytest.mark.parametrize(
+        ("reference", "allowed"), [("mem://base", True), ("mem://base/model.safetensors", True), ("mem://bases", False)]
+    )
     def test_goes_below_a_prefix_and_not_beside_it(self, remote, tmp_path, reference, allowed):
         remotes = Remotes({"mem://base/": remote}, Cache(tmp_path, 0))
         if allowed:
