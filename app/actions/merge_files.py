@@ -122,7 +122,8 @@ def merge_files(ingredients: Ingredients, study: Study, merge: Merge, whole: boo
         files = _adapter(ingredients, study.id, merge.coefficients)
         found: list[VirtualFile] = [HeldFile(name, _giving(content)) for name, content in files.items()]
     else:
-        check_weights(ingredients.models)
+        if any(merge.coefficients):  # the base is the base, whatever is trained on it
+            check_weights(ingredients.models)
         found = _weights(ingredients, coefficients, merge.digest)
     form = form_of(ingredients.models) if ingredients.makes_adapters and not whole else "full weights"
 
