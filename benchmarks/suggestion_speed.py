@@ -3,8 +3,9 @@
     python benchmarks/suggestion_speed.py [--tuned 8] [--trials 100] [--tasks 8] [--examples 1000] [--classes 10] [--batch 4]
         [--acquisitions output,bins] [--repeats 3] [--predictions 10000] [--json OUT]
 
-Outputs are logits that bend with the coefficients as those of merged networks do; every repeat has its own. Then so many predictions of
-all tasks, and the rate of their multiplications as a share of the machine's for one large matrix product.
+Outputs are logits that bend with the coefficients as those of merged networks do; every repeat has its own. The processor's seconds,
+of all threads, tell more than the clock's where the machine is busy. Then so many predictions of all tasks, and the rate of their
+multiplications as a share of the machine's for one large matrix product.
 """
 
 import argparse
@@ -53,11 +54,13 @@ def main() -> None:
     given = parser.parse_args()
     records = [measure(given, acquisition, seed) for acquisition in given.acquisitions.split(",") for seed in range(given.repeats)]
     heading = f"medians of {given.repeats}, {torch.get_num_threads()} threads"
-    print(f"{'acquisition':<14}{'fits, s':>10}{'batch, s':>10}{'together, s':>13}   ({heading})")
+    print(f"{'acquisition':<14}{'fits, s':>10}{'batch, s':>10}{'together, s':>13}{'processor, s':>14}   ({heading})")
     for acquisition in given.acquisitions.split(","):
         rows = [one for one in records if one["acquisition"] == acquisition]
-        fit, batch = (statistics.median(float(str(one[key])) for one in rows) for key in ("fit_seconds", "batch_seconds"))
-        print(f"{acquisition:<14}{fit:>10.3f}{batch:>10.3f}{fit + batch:>13.3f}")
+        fit, batch, processor = (
+            statistics.median(float(str(one[key])) for one in rows) for key in ("fit_seconds", "batch_seconds", "processor_seconds")
+        )
+        print(f"{acquisition:<14}{fit:>10.3f}{batch:>10.3f}{fit + batch:>13.3f}{processor:>14.3f}")
     seconds, share = (statistics.median(float(str(one[key])) for one in records) for key in ("prediction_seconds", "matrix_product_share"))
     print(f"{given.predictions} predictions of {given.tasks} tasks: {seconds:.2f} s, {100 * share:.0f} % of the rate of a matrix product")
     if given.json:
@@ -67,16 +70,17 @@ def main() -> None:
 def measure(given: argparse.Namespace, acquisition: str, seed: int) -> dict[str, object]:
     points = initial_design(given.tuned, 1, given.trials, seed, 0.0, 1.0)
     histories = [make_history(points, given.examples, given.classes, given.tasks * seed + task) for task in range(given.tasks)]
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     fits = [fit_output_space(history) for history in histories]
     fitted = time.perf_counter()
     propose_batch(acquisition, histories, fits, points[:0], given.batch, 0.0, 1.0, seed)
-    done = time.perf_counter()
+    done, spent = time.perf_counter(), time.process_time() - worked
     return {
         "acquisition": acquisition,
         "seed": seed,
         "fit_seconds": fitted - started,
         "batch_seconds": done - fitted,
+        "processor_seconds": spent,
         **predict(given, fits, seed),
     }
 
