@@ -104,6 +104,12 @@ def wanted(spec):
     return spec("accuracy", method=replace(METHOD, tolerance=0.0), front=FrontSpec(points=12, verify=2), baselines=())
 
 
+@pytest.fixture
+def quick(wanted):
+    """The same by quadratics, whose fits and fronts take no time: for tests of what is proposed when, not of what."""
+    return replace(wanted, method=replace(wanted.method, surrogate="quadratic", acquisition="bins"))
+
+
 class TestWholeStudies:
     def test_the_budget_is_spent_in_batches_after_a_small_design(self, house, wanted):
         built = house(wanted)
@@ -119,10 +125,10 @@ class TestWholeStudies:
         assert first.finish().points == second.finish().points
         assert [trial.proposal for trial in first.trials] == [trial.proposal for trial in second.trials]
 
-    def test_a_killed_study_goes_on_and_measures_nothing_twice(self, house, wanted):
-        undisturbed = house(wanted)
+    def test_a_killed_study_goes_on_and_measures_nothing_twice(self, house, quick):
+        undisturbed = house(quick)
         undisturbed.finish()
-        built = house(wanted)
+        built = house(quick)
         built.run(jobs=9)
         built.start_again()
         built.finish()
@@ -136,11 +142,11 @@ class TestWholeStudies:
         assert built.finish().points
         assert sum(trial.proposal.origin == "adaptive" for trial in built.trials) >= 2
 
-    def test_workers_are_never_idle(self, house, wanted):
+    def test_workers_are_never_idle(self, house, quick):
         """Whenever a trial is done while the search goes on, another one is open, and wake-ups for the next batch come in time."""
-        built = house(wanted)
+        built = house(quick)
         built.run(jobs=1)
-        while len(searched(built.trials)) < wanted.method.budget:
+        while len(searched(built.trials)) < quick.method.budget:
             built.jobs = InlineJobs()
             measure(built.workshop, open_trials(built.trials)[0])
             built.run(jobs=1 if built.jobs.waiting else 0)
