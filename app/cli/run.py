@@ -77,12 +77,11 @@ def _begin(workspace: Workspace, jobs: InlineJobs, spec: StudySpec) -> Study:
 
 
 def _free_leases(workspace: Workspace, study: Study) -> None:
-    """Whoever held a lease is dead, since the directory is ours: its trials need not wait for the lease to run out."""
+    """Whoever held a lease is dead, since the directory is ours: its trials need not wait, and were not at fault."""
     for trial in workspace.store.trials(study.id):
-        if trial.status is TrialStatus.MEASURING:
-            lease = workspace.store.claim(trial.id, "run", 0.0, now=float(2**53))
-            if lease is not None:
-                workspace.store.release(lease)
+        lease = workspace.store.lease(trial.id)
+        if lease is not None:
+            workspace.store.release(lease)
 
 
 def _evaluators(device: str, memory: float | None) -> Callable[[Study], Evaluator]:

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 
+from app.domain.trial import MAX_ATTEMPTS
 from tests.command_line import finish, mergefront, start
 from tests.digits_set import NET, write_digits_set
 
@@ -77,3 +78,29 @@ class TestKilled:
         assert after.items() >= before.items() and len(after) == 32
         assert (run / "front.csv").read_bytes() == (undisturbed / "front.csv").read_bytes()
         assert table(run / "trials.csv", "seconds") == table(undisturbed / "trials.csv", "seconds")
+
+
+DEADLY = NET + """\
+
+    def forward(self, images):
+        import os
+        from pathlib import Path
+
+        deaths = Path(__file__).with_name("deaths")
+        if len(images) > 1 and deaths.stat().st_size < {deaths}:  # the check before the study sees one example
+            with deaths.open("a") as file:
+                file.write("x")
+            os.kill(os.getpid(), 9)
+        return super().forward(images)
+"""
+
+
+class TestKilledAgainAndAgain:
+    def test_within_one_trial_the_trial_is_not_at_fault(self, tmp_path):
+        manifest = write_digits_set(tmp_path, upright="upright", inverted="inverted")
+        (tmp_path / "net.py").write_text(DEADLY.format(deaths=MAX_ATTEMPTS + 1))
+        (tmp_path / "deaths").touch()
+        for _ in range(MAX_ATTEMPTS + 1):
+            assert finish(start("run", manifest, "--out", tmp_path / "run")).code < 0
+        assert mergefront("run", manifest, "--out", tmp_path / "run").code == 0
+        assert {row["status"] for row in table(tmp_path / "run" / "trials.csv")} == {"finished"}
