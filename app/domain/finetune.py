@@ -134,9 +134,9 @@ class Finetune:
         )
         return taken if self.status is FinetuneStatus.RUNNING else taken.with_event("finetune.running", at)
 
-    def handed_back(self, at: datetime) -> "Finetune":
-        """Waits to be taken up again; the attempt does not count."""
-        return replace(self, attempts=self.attempts - 1, owner="", until=None, updated=at)
+    def handed_back(self, at: datetime, further: bool) -> "Finetune":
+        """Waits to be taken up again; the attempt does not count. `further`: it has come further, so that no earlier one counts either."""
+        return replace(self, attempts=0 if further else self.attempts - 1, owner="", until=None, updated=at)
 
     def finished(self, checkpoint: str, head: str, scores: Mapping[str, float], at: datetime) -> "Finetune":
         done = replace(self._ended(FinetuneStatus.FINISHED, at), checkpoint=checkpoint, head=head, scores=scores)

@@ -104,7 +104,7 @@ def carry_out(bench: Bench, finetune_id: str) -> None:
     """Trains a piece of a fine-tuning that waits, and asks for the next, or registers what came out, or writes down why nothing did.
 
     Does nothing for one that somebody else holds or that has ended. What is not foreseen comes out as it is and leaves the lease to run
-    out: the attempt counts, and after the third the fine-tuning has failed.
+    out: the attempt counts, and the third in a row without a whole piece fails the fine-tuning.
     """
     held = _claim(bench, finetune_id)
     if held is None:
@@ -115,16 +115,16 @@ def carry_out(bench: Bench, finetune_id: str) -> None:
     except StaleLeaseError:
         _clear_away(bench, held)
     except PieceDoneError:
-        _hand_back(held)
+        _hand_back(held, further=True)
         bench.jobs.send("train_adapter", finetune_id)
-    except (RefusedError, CheckpointError, MeasurementError) as error:
+    except (RefusedError, NotFoundError, CheckpointError, MeasurementError) as error:
         failure = Failure(error.code, str(error))
         with suppress(StaleLeaseError):
             held.change(lambda row: row.failed(failure, _now()))
         shutil.rmtree(bench.place / finetune_id, ignore_errors=True)
     except (ConflictError, UnavailableError, KeyboardInterrupt, SystemExit):
         # nothing is wrong with the fine-tuning, but perhaps its files are still in the hands of another: the attempt must not count
-        _hand_back(held)
+        _hand_back(held, further=False)
         raise
 
 
@@ -178,9 +178,9 @@ def _clear_away(bench: Bench, held: Held) -> None:
     shutil.rmtree(bench.place / held.finetune.id, ignore_errors=True)
 
 
-def _hand_back(held: Held) -> None:
+def _hand_back(held: Held, further: bool) -> None:
     with suppress(StaleLeaseError):  # then it is no longer ours to hand back
-        held.change(lambda row: replace(row, progress=held.progress).handed_back(_now()))
+        held.change(lambda row: replace(row, progress=held.progress).handed_back(_now(), further))
 
 
 def _now() -> datetime:
