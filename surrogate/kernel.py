@@ -14,6 +14,18 @@ LOG_POLYNOMIAL, LOG_NOISE = -2.0, -6.0
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What the Gram matrix of K points and its gradient are both made of, K x K each.
+
+    `inner`: 1 + aᵀW²b. `rho`: √5·|R(e∘(a - b))|. `decay`: exp(-rho).
+    """
+
+    inner: Tensor
+    rho: Tensor
+    decay: Tensor
+
+
+@dataclass(frozen=True)
 class Kernel:
     """k(a, b) = polynomial·(1 + aᵀW²b)² + Matérn-5/2(|R(e∘(a - b))|), and `noise` on the diagonal of a Gram matrix.
 
@@ -42,18 +54,26 @@ class Kernel:
         """Prior variances without noise, n, of `a` (n x D)."""
         return self.polynomial * (1 + (a * self.weights).square().sum(-1)).square() + 1
 
-    def gradient(self, points: Tensor, adjoint: Tensor) -> Tensor:
+    def terms(self, points: Tensor) -> Terms:
+        """The terms of the Gram matrix of `points`, K x D; differentiable."""
+        rho = _scaled(self._squared_distance(points, points))
+        return Terms(1 + (points * self.weights.square()) @ points.T, rho, torch.exp(-rho))
+
+    def gram(self, terms: Terms) -> Tensor:
+        """The Gram matrix without noise, K x K: `between` of points and themselves."""
+        return self.polynomial * terms.inner.square() + (1 + terms.rho + terms.rho.square() / 3) * terms.decay
+
+    def gradient(self, points: Tensor, terms: Terms, adjoint: Tensor) -> Tensor:
         """Gradient, 2D + 2, of a loss in the log parameters, given its derivative `adjoint` (K x K, symmetric) by the Gram matrix
         of `points` (K x D) with noise."""
-        inner = (points * self.weights.square()) @ points.T
-        by_polynomial = adjoint * (1 + inner)
+        by_polynomial = adjoint * terms.inner
         by_weight = 4 * self.polynomial * self.weights.square() * (points * (by_polynomial @ points)).sum(0)
-        by_distance = adjoint * matern_slope(self._squared_distance(points, points))
+        by_distance = adjoint * (-5 / 6 * (1 + terms.rho) * terms.decay)  # Matérn-5/2 by the squared distance
         # sum over pairs of h_kl (c_k - c_l)(c_k - c_l)ᵀ without forming K x K x D differences
         spread = 2 * (points.T @ (by_distance.sum(1)[:, None] * points) - points.T @ by_distance @ points)
         e = self.inverse_lengths
         by_length = 2 * e * ((spread * self.correlation) @ e)
-        scale = self.polynomial * (by_polynomial * (1 + inner)).sum()
+        scale = self.polynomial * (by_polynomial * terms.inner).sum()
         return torch.cat([by_length, by_weight, scale[None], (self.noise * adjoint.diagonal().sum())[None]])
 
     def _polynomial(self, a: Tensor, b: Tensor) -> Tensor:
@@ -67,15 +87,13 @@ class Kernel:
 
 def matern(squared_distance: Tensor) -> Tensor:
     """Matérn-5/2 correlation of squared scaled distances; any shape, its slope at 0 is exact."""
-    # the floor keeps the square root differentiable where two points meet
-    rho = (5 * squared_distance).clamp_min(1e-14).sqrt()
+    rho = _scaled(squared_distance)
     return (1 + rho + rho.square() / 3) * torch.exp(-rho)
 
 
-def matern_slope(squared_distance: Tensor) -> Tensor:
-    """Derivative of `matern` by the squared distance; any shape."""
-    rho = (5 * squared_distance).sqrt()
-    return -5 / 6 * (1 + rho) * torch.exp(-rho)
+def _scaled(squared_distance: Tensor) -> Tensor:
+    # the floor keeps the square root differentiable where two points meet
+    return (5 * squared_distance).clamp_min(1e-14).sqrt()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from surrogate.errors import FitFailedError
-from surrogate.kernel import Kernel, KernelPrior
+from surrogate.kernel import Kernel, KernelPrior, Terms
 
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 
@@ -87,7 +87,11 @@ class Kriging:
 
 def krige(kernel: Kernel, points: Tensor) -> Kriging:
     """The process of `kernel` at `points` (K x D, K >= 2). Raises FitFailedError when its Gram matrix is not positive definite."""
-    covariance = kernel.between(points, points)
+    return _solve(kernel, points, kernel.terms(points))
+
+
+def _solve(kernel: Kernel, points: Tensor, terms: Terms) -> Kriging:
+    covariance = kernel.gram(terms)
     covariance.diagonal().add_(kernel.noise + JITTER * covariance.diagonal().mean())
     factor, info = torch.linalg.cholesky_ex(covariance)
     if int(info):
@@ -106,10 +110,12 @@ def fit_kriging(points: Tensor, moments: Tensor, prior: KernelPrior) -> Kriging:
 
     def objective(logs: Vector) -> tuple[float, Vector]:
         vector = torch.from_numpy(logs)
-        process = krige(Kernel.from_logs(vector, prior.correlation), points)
+        kernel = Kernel.from_logs(vector, prior.correlation)
+        terms = kernel.terms(points)
+        process = _solve(kernel, points, terms)
         fitness, adjoint = loo_loss(process.residual, moments)
         penalty, slope = prior.loss(vector)
-        return float(fitness + penalty), (process.kernel.gradient(points, adjoint) + slope).numpy()
+        return float(fitness + penalty), (kernel.gradient(points, terms, adjoint) + slope).numpy()
 
     bounds = [(LOWEST, HIGHEST)] * len(prior.center)
     start: Vector = prior.center.clamp(LOWEST, HIGHEST).numpy()

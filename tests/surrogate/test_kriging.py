@@ -70,7 +70,7 @@ class TestLeaveOneOut:
             return loo_loss(krige(Kernel.from_logs(vector, prior.correlation), points).residual, moments)[0]
 
         fitted = krige(Kernel.from_logs(logs, prior.correlation), points)
-        slope = fitted.kernel.gradient(points, loo_loss(fitted.residual, moments)[1])
+        slope = fitted.kernel.gradient(points, fitted.kernel.terms(points), loo_loss(fitted.residual, moments)[1])
         step = 1e-5
         for index in range(len(logs)):
             shift = torch.zeros_like(logs)
