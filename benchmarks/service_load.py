@@ -9,6 +9,7 @@ request when the last is answered. Bare route and service take turns; medians of
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -30,14 +31,26 @@ WISH = json.dumps({"weights": {"task-0": 2.0, "task-1": 1.0}, "constraints": [{"
 
 @dataclass(frozen=True)
 class Load:
-    """What one round gave: requests a second, and the seconds that each took."""
+    """What one round gave: requests a second, the seconds that each took, and the processor's seconds that each cost the server."""
 
     rate: float
     seconds: list[float]
+    processor: float
 
     @property
     def p99(self) -> float:
         return statistics.quantiles(self.seconds, n=100)[98]
+
+
+@dataclass(frozen=True)
+class Server:
+    port: int
+    pid: int
+
+    def processor_seconds(self) -> float:
+        """That it has taken so far. Linux only."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Asker(asyncio.Protocol):
@@ -87,7 +100,7 @@ def main() -> None:
         arguments.json.write_text(json.dumps(records, indent=1))
 
 
-def measure(bare: int, service: int, seconds: float, rounds: int) -> Iterator[dict[str, object]]:
+def measure(bare: Server, service: Server, seconds: float, rounds: int) -> Iterator[dict[str, object]]:
     plain = request("GET", "/bare")
     front, tag = f"/v1/studies/{STUDY}/front", tag_of(service)
     cases = {
@@ -95,32 +108,36 @@ def measure(bare: int, service: int, seconds: float, rounds: int) -> Iterator[di
         "front, 304": (request("GET", front, f"If-None-Match: {tag}"), b"304", READERS, 1 / 3, None),
         "choose": (request("POST", f"/v1/studies/{STUDY}/choose", body=WISH), b"200", CHOOSERS, None, 0.1),
     }
-    print(f"{'':<20}{'clients':>8}{'a second':>10}{'bare':>9}{'ratio':>8}{'target':>8}{'p99 ms':>9}{'bare':>9}{'target':>8}")
+    print(f"{'':<20}{'clients':>8}{'a second':>10}{'bare':>9}{'ratio':>8}{'target':>8}{'by CPU':>8}{'p99 ms':>9}{'bare':>9}{'target':>8}")
     for name, (asked, status, clients, ratio_target, p99_target) in cases.items():
-        drive(service, asked, status, 1, 1.0)  # what is made once is no part of it
+        drive(service, asked, status, 1, 0.0)  # what is made once is no part of it
         turns = [(drive(bare, plain, b"200", clients, seconds), drive(service, asked, status, clients, seconds)) for _ in range(rounds)]
         rate, bare_rate = (statistics.median(turn[side].rate for turn in turns) for side in (1, 0))
         p99, bare_p99 = (statistics.median(turn[side].p99 for turn in turns) for side in (1, 0))
+        cost, bare_cost = (statistics.median(turn[side].processor for turn in turns) for side in (1, 0))
         print(
             f"{name:<20}{clients:>8}{rate:>10.0f}{bare_rate:>9.0f}{rate / bare_rate:>8.2f}{ratio_target or float('nan'):>8.2f}"
-            f"{1e3 * p99:>9.1f}{1e3 * bare_p99:>9.1f}{1e3 * (p99_target or float('nan')):>8.0f}"
+            f"{bare_cost / cost:>8.2f}{1e3 * p99:>9.1f}{1e3 * bare_p99:>9.1f}{1e3 * (p99_target or float('nan')):>8.0f}"
         )
         yield {
             "benchmark": "service_load", "measurement": name, "clients": clients, "rate": rate, "bare_rate": bare_rate,
             "ratio": rate / bare_rate, "target_ratio": ratio_target, "p99_seconds": p99, "bare_p99_seconds": bare_p99,
-            "target_p99_seconds": p99_target,
+            "target_p99_seconds": p99_target, "processor_seconds": cost, "bare_processor_seconds": bare_cost,
         }  # fmt: skip
 
 
-def drive(port: int, asked: bytes, status: bytes, clients: int, seconds: float) -> Load:
+def drive(server: Server, asked: bytes, status: bytes, clients: int, seconds: float) -> Load:
     async def run() -> Load:
         loop, taken = asyncio.get_running_loop(), list[float]()
-        connections = [(await loop.create_connection(lambda: Asker(asked, status, taken), "127.0.0.1", port))[0] for _ in range(clients)]
-        await asyncio.sleep(0.5)  # until all of them wait for each other
+        place = "127.0.0.1", server.port
+        connections = [(await loop.create_connection(lambda: Asker(asked, status, taken), *place))[0] for _ in range(clients)]
+        while len(taken) < clients:  # until all of them wait for each other
+            await asyncio.sleep(0.05)
         taken.clear()
-        start = time.perf_counter()
-        await asyncio.sleep(seconds)
-        found = Load(len(taken) / (time.perf_counter() - start), list(taken))
+        start, processor = time.perf_counter(), server.processor_seconds()
+        while len(taken) < 2 or time.perf_counter() - start < seconds:
+            await asyncio.sleep(0.05)
+        found = Load(len(taken) / (time.perf_counter() - start), list(taken), (server.processor_seconds() - processor) / len(taken))
         for connection in connections:
             connection.abort()
         return found
@@ -135,15 +152,15 @@ def request(method: str, path: str, *headers: str, body: bytes = b"") -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def tag_of(port: int) -> str:
-    asked = urllib.request.Request(f"http://127.0.0.1:{port}/v1/studies/{STUDY}/front", headers={"Authorization": f"Bearer {KEY}"})
+def tag_of(server: Server) -> str:
+    asked = urllib.request.Request(f"http://127.0.0.1:{server.port}/v1/studies/{STUDY}/front", headers={"Authorization": f"Bearer {KEY}"})
     with urllib.request.urlopen(asked) as answer:
         return str(answer.headers["ETag"])
 
 
 @contextmanager
-def serving(which: str, folder: str) -> Iterator[int]:
-    """The port of a server in a process of its own."""
+def serving(which: str, folder: str) -> Iterator[Server]:
+    """A server in a process of its own."""
     port = free_port()
     process = subprocess.Popen([sys.executable, str(HERE / "service_load_server.py"), which, folder, str(port)])
     try:
@@ -155,7 +172,7 @@ def serving(which: str, folder: str) -> Iterator[int]:
                 if process.poll() is not None:
                     raise SystemExit(f"the {which} server did not start") from None
                 time.sleep(0.1)
-        yield port
+        yield Server(port, process.pid)
     finally:
         process.terminate()
         process.wait()
