@@ -50,6 +50,8 @@ def belongings(house, client, files):
     digests = [hashlib.sha256(one).hexdigest() for one in content]
     for one, digest in zip(content[:2], digests, strict=False):
         assert client.put(f"/v1/blobs/{digest}", content=one).status_code == 201
+    finetune = client.post("/v1/finetunes", json=FINETUNE_EXAMPLE).json()
+    assert client.post(f"/v1/finetunes/{finetune['id']}/cancel").status_code == 202  # its events would go on for ever
     return {
         "reference": study.id,
         "trial_id": house.store.trials(study.id)[0].id,
@@ -57,7 +59,7 @@ def belongings(house, client, files):
         "checkpoint_id": client.post("/v1/checkpoints", json={"files": {"model.safetensors": digests[0]}}).json()["id"],
         "dataset_id": client.post("/v1/datasets", json={"files": {"a.safetensors": digests[1]}}).json()["id"],
         "upload_id": client.post("/v1/uploads", json={"digest": digests[2], "size": 12}).json()["id"],
-        "finetune_id": client.post("/v1/finetunes", json=FINETUNE_EXAMPLE).json()["id"],
+        "finetune_id": finetune["id"],
         "digest": digests[0],
         "model": "point-1",
         "revision": "main",
