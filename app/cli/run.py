@@ -14,6 +14,7 @@ from app.cli.console import err, out, progress_bar
 from app.cli.prepare import prepare
 from app.cli.summary import print_summary
 from app.cli.workspace import Workspace, open_workspace, place_faults
+from app.domain.budget import least_budget
 from app.domain.errors import Fault, MergefrontError, RefusedError
 from app.domain.study import Study, StudySpec, StudyStatus
 from app.domain.trial import Trial, TrialStatus
@@ -113,4 +114,5 @@ def _expected(spec: StudySpec) -> int:
     """About how many trials the whole study takes: search, verification, and the report on what is compared at the end."""
     compared = references(spec, len(spec.models.tuned))
     reported = len(compared) if not spec.baselines else len(spec.models.tuned) + 1 + len(spec.baselines)
-    return spec.method.budget + len(compared) + 2 * spec.front.verify + reported
+    searched = least_budget(spec.method, len(spec.models.tuned)) if spec.method.name == "exact" else spec.method.budget
+    return searched + len(compared) + 2 * spec.front.verify + reported
