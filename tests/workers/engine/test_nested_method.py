@@ -9,6 +9,7 @@ import torch
 from app.domain.study import FactoryArchitecture, FrontSpec, MethodSpec, ModelSetSpec, StudySpec, StudyStatus
 from app.domain.task import SplitShares, TaskSpec
 from app.domain.trial import Proposal, TrialStatus
+from checkpoints.pairing import Pairing
 from workers.engine.nested_method import level_of, levels
 from workers.engine.plan import plan
 from workers.engine.stages import Await, Propose, Stage, searched
@@ -58,6 +59,8 @@ class Bowls:
     """A task for every tuned model, the task vectors orthogonal."""
 
     plan = "bowls"
+    group_labels = ("all",)
+    pairing = Pairing()
 
     def __init__(self, names):
         self.asked = Counter()
