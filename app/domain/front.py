@@ -62,7 +62,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Front:
-    """The result of a study; never changes once written. `columns`: the names of the D coefficients (`mnist`, or `mnist:block.0`).
+    """The result of a study; never changes once written. `columns`: the names of the D coefficients (`mnist`, or `mnist:layers.0`).
 
     `candidates`: the digest of the stored app.domain.candidates.Candidates; empty where there are none.
     `pairing`: that of the stored checkpoints.pairing.Pairing of its model set, likewise.

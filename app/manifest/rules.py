@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from app.domain.budget import least_budget
 from app.domain.errors import Fault
-from app.domain.study import MethodSpec, StudySpec
+from app.domain.study import MethodSpec, StudySpec, TransformersArchitecture
 
 
 def rule_faults(spec: StudySpec) -> Iterator[Fault]:
@@ -15,9 +15,18 @@ def rule_faults(spec: StudySpec) -> Iterator[Fault]:
     if spec.method.budget < needed:
         yield Fault("method.budget", f"{spec.method.budget} trials are too few for this surrogate and model set: it needs {needed} or more")
     yield from _unread_options(spec)
+    if "adamerging" in spec.baselines and not _has_logits(spec):
+        yield Fault("baselines", "adamerging needs a task whose outputs are logits of classes, measured here: leave it out")
     yield from _nested_faults(spec) if spec.method.name == "nested" else _flat_faults(spec)
     if spec.method.name == "exact":
         yield from _exact_faults(spec)
+
+
+def _has_logits(spec: StudySpec) -> bool:
+    found = spec.architecture
+    if isinstance(found, TransformersArchitecture) and found.auto_class == "AutoModelForCausalLM":
+        return False
+    return any(task.measure.needs != "values" for task in spec.tasks_here)
 
 
 def _unread_options(spec: StudySpec) -> Iterator[Fault]:

@@ -3,11 +3,21 @@
 import pytest
 
 from app.domain.budget import least_budget, planes, trials_a_plane
-from app.domain.study import FactoryArchitecture, MethodSpec, ModelSetSpec, SpaceSpec, StudySpec, SurrogateName
+from app.domain.study import (
+    Architecture,
+    FactoryArchitecture,
+    MethodSpec,
+    ModelSetSpec,
+    SpaceSpec,
+    StudySpec,
+    SurrogateName,
+    TransformersArchitecture,
+)
 from app.domain.task import SplitShares, TaskSpec
 from app.manifest.rules import rule_faults
 
 NAMES = ("one", "two", "three")
+FACTORY = FactoryArchitecture("net.py", "Net")
 
 
 def faults_of(method: MethodSpec, tasks: tuple[str, ...] = NAMES, space: SpaceSpec | None = None) -> set[str]:
@@ -53,6 +63,20 @@ class TestQuadraticOptions:
     @pytest.mark.parametrize("surrogate", ["quadratic", "auto"])
     def test_a_quadratic_may_be_fitted_as_one_likes(self, surrogate: SurrogateName) -> None:
         assert not faults_of(MethodSpec(surrogate=surrogate, link="logit", ridge=0.1))
+
+
+class TestAdaMerging:
+    @pytest.mark.parametrize(("metric", "architecture", "faults"), [
+        ("accuracy", FACTORY, set()),
+        ("entropy", FACTORY, set()),
+        ("mse", FACTORY, {"baselines"}),
+        ("nll", TransformersArchitecture("AutoModelForCausalLM"), {"baselines"}),
+    ])  # fmt: skip
+    def test_it_needs_logits(self, metric: str, architecture: Architecture, faults: set[str]) -> None:
+        tasks = tuple(TaskSpec(name, f"{name}.csv", metric, SplitShares()) for name in NAMES)
+        models = ModelSetSpec("base", {name: name for name in NAMES})
+        spec = StudySpec("rules", models, architecture, tasks, method=MethodSpec(), baselines=("adamerging",))
+        assert {fault.where for fault in rule_faults(spec)} == faults
 
 
 class TestShares:
