@@ -69,7 +69,7 @@ def registered(api, model_set):
     tasks = {name: task | {"data": data[name]} for name, task in manifest["tasks"].items()}
     tuned = {name: register(api, "checkpoints", folder / f"{name}.safetensors") for name in manifest["models"]["tuned"]}
     models = {"base": register(api, "checkpoints", folder / "base.safetensors"), "tuned": tuned}
-    return manifest | {"models": models, "tasks": tasks}
+    return manifest | {"models": models, "tasks": tasks, "front": {"points": 10, "verify": 1}}
 
 
 def test_two_workers_finish_a_study(api, settings, parts, model_set, tmp_path):
@@ -79,7 +79,7 @@ def test_two_workers_finish_a_study(api, settings, parts, model_set, tmp_path):
         parts([sys.executable, "-m", "app.cli", "worker", "--name", name, "--data", data], **settings)
     parts([sys.executable, "-m", "app.cli", "sweeper", "--data", str(tmp_path / "sweeper")], **settings)
     store = open_store(settings["MERGEFRONT_DATABASE"])
-    eventually(lambda: store.study(study["id"]).status not in ("submitted", "running"), "the study ends", PATIENCE)
+    eventually(lambda: store.study(study["id"]).status not in ("submitted", "running"), "the study ends", 2 * PATIENCE)
     assert store.study(study["id"]).failure is None
     store.close()
     front = api.ask("GET", f"/v1/studies/{study['id']}/front")
