@@ -12,10 +12,14 @@ import argparse
 import json
 import statistics
 import sys
+import time
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
+import peft  # noqa: F401  # in every process, so that its memory is no kind's
 import torch
 
 from app.cli.run import carry_out
@@ -63,7 +67,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def train_task(spec: StudySpec, name: str, arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Seconds and peak memory in MB of training every kind of adapter of one task, which lies under DIR/KIND/TASK then."""
+    """Processor seconds and peak memory in MB of training every kind of adapter of one task, which lies under DIR/KIND/TASK then."""
     task = next(one for one in spec.tasks_here if one.name == name)
     assert spec.architecture is not None  # there is a task to measure here
     costs = {}
@@ -73,18 +77,19 @@ def train_task(spec: StudySpec, name: str, arguments: argparse.Namespace) -> dic
             continue
         adapter = AdapterSpec(kind, arguments.rank, 2.0 * arguments.rank, tuple(arguments.targets))
         training = TrainingSpec(epochs=arguments.epochs, learning_rate=arguments.rate, batch=arguments.batch, patience=arguments.epochs)
-        before = reset_peak()
-        trained = finetune(FinetuneSpec(spec.models.base, spec.architecture, task, adapter, training), place, "cpu")
-        # no training of a task ends early here, so that all kinds take the same steps
-        costs[kind] = {"seconds": trained.seconds, "memory": (memory("VmHWM") - before) / 1024}
-        print(f"{kind:<8} {name:<10} {trained.seconds:.1f} s, report {trained.scores['report']:.3f}", file=sys.stderr)
+        request = FinetuneSpec(spec.models.base, spec.architecture, task, adapter, training)
+        # each in a process of its own, since memory that was freed stays with a process
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            costs[kind], report = pool.submit(train_apart, request, place).result()
+        print(f"{kind:<8} {name:<10} {costs[kind]['seconds']:.1f} s, report {report:.3f}", file=sys.stderr)
     return costs
 
 
-def reset_peak() -> float:
-    """Forget the largest memory that this process took so far; what it holds now, in KB."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return memory("VmRSS")
+def train_apart(request: FinetuneSpec, place: Path) -> tuple[dict[str, float], float]:
+    """Processor seconds, the memory that training takes beside the libraries, in MB, and the report score."""
+    before, begun = memory("VmRSS"), time.process_time()
+    trained = finetune(request, place, "cpu")
+    return {"seconds": time.process_time() - begun, "memory": (memory("VmHWM") - before) / 1024}, trained.scores["report"]
 
 
 def memory(field: str) -> float:
