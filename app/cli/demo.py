@@ -1,24 +1,40 @@
-"""`mergefront demo`: the main job from nothing, on real data."""
+"""`mergefront demo`: the main job from nothing, on real data, through a service of its own."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from rich.markup import escape
 
 from app.cli.console import err, out
-from app.cli.merge import MergeRequest, run_merge
-from app.cli.point import PointRequest
+from app.cli.embedded import embedded_service
 from app.cli.prepare import prepare
-from app.cli.run import FILES, run_study
-from app.cli.workspace import read_workspace
+from app.cli.submit import check_end, follow_study, send_study
+from app.cli.summary import print_summary
+from app.client.download import download
+from app.client.service import ServiceClient
 from app.demo.digits import write_model_set
 from app.domain.errors import MergefrontError
-from app.domain.front import FrontPoint
-from app.domain.study import ModelSetSpec
+from app.domain.front import Front, FrontPoint
+from app.domain.study import ModelSetSpec, Study, StudySpec, StudyStatus
 from app.domain.trial import Proposal
+from app.report.reading import read_document
 from app.report.summary import balanced_point
 from workers.evaluators.build import build_evaluator
+
+PAGES: Mapping[str, str] = MappingProxyType(
+    {
+        "front.json": "front?format=json",
+        "front.csv": "front?format=csv",
+        "trials.csv": "trials?format=csv",
+        "front.png": "front.png",
+        "report.html": "report",
+    }
+)
 
 
 class ReadBackError(MergefrontError):
@@ -28,31 +44,66 @@ class ReadBackError(MergefrontError):
 
 
 def run_demo(directory: Path) -> None:
-    """Trains a model set, searches it, writes the balanced point's merge, and measures that merge again from its file."""
+    """Trains a model set, has a service search it, fetches the balanced point's merge, and measures that merge again from its file."""
     began = time.monotonic()
-    err.print("training a base and three fine-tunes on scikit-learn's digits")
-    manifest = write_model_set(directory / "models", err.print)
-    run_study(manifest, directory, (), "cpu", None)
-    number, point = _balanced(directory)
-    merged = directory / "merged"
-    run_merge(MergeRequest(directory, merged, PointRequest(point=number), force=True))
-    _check_read_back(manifest, merged, point)
-    out.print(f"look at {escape(str(directory / FILES[-1]))}; done in {time.monotonic() - began:.0f} s")
+    models, data = directory.resolve() / "models", directory.resolve() / "service"
+    with embedded_service(data, [f"{models / 'net.py'}:Net"]) as embedded:
+        err.print("training a base and three fine-tunes on scikit-learn's digits")
+        manifest = write_model_set(models, err.print)
+        spec = prepare(manifest, ())
+        embedded.await_ready()
+        service = embedded.client
+        study_id, front = _searched(service, manifest, spec, directory)
+        _tell_choice(service, study_id, spec)
+        number, point = _balanced(spec, study_id, front)
+        merged = directory / "merged"
+        _fetch_merge(service, study_id, number, merged)
+    _check_read_back(spec, merged, point)
+    out.print(f"look at {escape(str(directory / 'report.html'))}; done in {time.monotonic() - began:.0f} s")
 
 
-def _balanced(directory: Path) -> tuple[int, FrontPoint]:
-    workspace = read_workspace(directory)
-    study = workspace.study()
-    assert study is not None  # it has just been run
-    front = workspace.store.front(study.id)
-    number = balanced_point(study, front)
+def _searched(service: ServiceClient, manifest: Path, spec: StudySpec, directory: Path) -> tuple[str, Front]:
+    """The study's id and front, its pages fetched and its table printed."""
+    sent = send_study(service, manifest, [f"architecture.factory={manifest.parent / 'net.py'}:Net"])
+    err.print(f"{sent['name']} is sent to {service.http.base_url}: {sent['id']}")
+    check_end(follow_study(service, sent["id"]))
+    place = f"/v1/studies/{sent['id']}"
+    for name, page in PAGES.items():
+        download(service, f"{place}/{page}", directory / name)
+    front = read_document(service.get(f"{place}/front")).front
+    print_summary(_as_study(spec, sent["id"]), front)
+    out.print(f"{escape(str(directory))}: {', '.join(PAGES)}")
+    return sent["id"], front
+
+
+def _as_study(spec: StudySpec, study_id: str) -> Study:
+    now = datetime.now(UTC)
+    return Study(study_id, spec, StudyStatus.FINISHED, created=now, updated=now)
+
+
+def _tell_choice(service: ServiceClient, study_id: str, spec: StudySpec) -> None:
+    first = spec.tasks[0].name
+    wish: dict[str, Any] = {"weights": {task.name: 2.0 if task.name == first else 1.0 for task in spec.tasks}}
+    choice = service.post(f"/v1/studies/{study_id}/choose", wish)
+    told = ", ".join(f"{task} {found['score']:.3f}" for task, found in choice["predicted"].items())
+    at = ", ".join(f"{value:.2f}" for value in choice["coefficients"])
+    out.print(f"where {escape(first)} counts twice: coefficients {at}, predicted {told}; chosen without an evaluation")
+
+
+def _balanced(spec: StudySpec, study_id: str, front: Front) -> tuple[int, FrontPoint]:
+    number = balanced_point(_as_study(spec, study_id), front)
     assert number is not None  # accuracies normalise, and the demo verifies points
     return number, front.points[number]
 
 
-def _check_read_back(manifest: Path, merged: Path, point: FrontPoint) -> None:
-    """Measures the written weights as a base of their own. Raises ReadBackError when a score differs from the point's."""
-    spec = prepare(manifest, ())
+def _fetch_merge(service: ServiceClient, study_id: str, number: int, directory: Path) -> None:
+    merge = service.post(f"/v1/studies/{study_id}/merges", {"point": number})
+    for file in service.get(merge["links"]["files"])["items"]:
+        download(service, file["href"], directory / file["name"])
+
+
+def _check_read_back(spec: StudySpec, merged: Path, point: FrontPoint) -> None:
+    """Measures the fetched weights as a base of their own. Raises ReadBackError when a score differs from the point's."""
     alone = replace(spec, models=ModelSetSpec(str(merged), spec.models.tuned))
     scores = build_evaluator(alone, "cpu").evaluate(Proposal("verify", "report", (0.0,) * len(spec.models.tuned))).scores
     if dict(scores) != dict(point.report):

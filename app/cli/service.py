@@ -21,6 +21,9 @@ Data = Annotated[Path | None, typer.Option(help="Directory of database, blobs an
 Broker = Annotated[str | None, typer.Option(metavar="URL", help="Redis or Valkey that carries wake-ups: redis://HOST:6379/0.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen at; others than this machine need a key.", show_default="127.0.0.1")]
 Port = Annotated[int | None, typer.Option(help="Port to listen at.", show_default="8000")]
+Factories = Annotated[
+    str | None, typer.Option(metavar="FILE.py:CALLABLE,...", help="Factories that studies may name, code of yours.", show_default="none")
+]
 
 _GRACE_SECONDS = 5
 
@@ -31,13 +34,14 @@ def serve(
     data: Data = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes.", show_default="1")] = None,
     broker: Broker = None,
+    factories: Factories = None,
 ) -> None:
     """The whole service in one command: API, private broker, sweeper and workers. Ctrl-C ends all of it."""
     from app.cli.console import err
     from workers.broker import await_broker, broker_command, broker_url
     from workers.supervisor import Part, Supervisor, hold, service_parts
 
-    settings = settings_of(host=host, port=port, data=data, workers=workers, broker=broker)
+    settings = settings_of(host=host, port=port, data=data, workers=workers, broker=broker, factories=factories)
     with hold(settings.data) as lock:
         _check_port_free(settings)
         own = None
@@ -47,19 +51,21 @@ def serve(
             "host": settings.host, "port": str(settings.port), "data": str(settings.data),
             "broker": settings.broker or broker_url(settings.data),
         }
+        if settings.factories:
+            options["factories"] = ",".join(settings.factories)
         parts = service_parts(options, settings.workers, own)
         place = f"http://{settings.host}:{settings.port}"
         Supervisor(parts, lock).run(_until_told(), lambda: err.print(f"{place}: data in {settings.data}; Ctrl-C ends it"))
 
 
-def api(host: Host = None, port: Port = None, data: Data = None, broker: Broker = None) -> None:
+def api(host: Host = None, port: Port = None, data: Data = None, broker: Broker = None, factories: Factories = None) -> None:
     """The HTTP API alone."""
     import uvicorn
 
     from app.jobs.celery_producer import CeleryJobs
     from app.main import create_app
 
-    settings = settings_of(host=host, port=port, data=data, broker=broker)
+    settings = settings_of(host=host, port=port, data=data, broker=broker, factories=factories)
     application = create_app(settings, CeleryJobs(_broker_of(settings)))
     uvicorn.run(
         application, host=settings.host, port=settings.port, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS
