@@ -10,10 +10,10 @@ import argparse
 import asyncio
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -21,10 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service_load_server import KEY, STUDY
-from virtual_merge import free_port
-
 HERE = Path(__file__).resolve().parent
+STUDY, KEY = "load", "mf_load"
 READERS, CHOOSERS = 200, 20
 WISH = json.dumps({"weights": {"task-0": 2.0, "task-1": 1.0}, "constraints": [{"task": "task-2", "at_least": 0.2}]}).encode()
 
@@ -45,11 +43,11 @@ class Load:
 @dataclass(frozen=True)
 class Server:
     port: int
-    pid: int
+    process: subprocess.Popen[bytes]
 
     def processor_seconds(self) -> float:
         """That it has taken so far. Linux only."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -94,14 +92,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, serving("bare", folder) as bare, serving("service", folder) as service:
+    with serving("service_load_bare.py") as bare, serving("service_load_server.py", STUDY, KEY) as service:
+        wait_for(bare)
+        wait_for(service)
         records = list(measure(bare, service, arguments.seconds, arguments.rounds))
     if arguments.json:
         arguments.json.write_text(json.dumps(records, indent=1))
 
 
 def measure(bare: Server, service: Server, seconds: float, rounds: int) -> Iterator[dict[str, object]]:
-    plain = request("GET", "/bare")
+    plain = request("GET", "/healthz")
     front, tag = f"/v1/studies/{STUDY}/front", tag_of(service)
     cases = {
         "front, whole body": (request("GET", front), b"200", READERS, 1 / 3, None),
@@ -159,23 +159,27 @@ def tag_of(server: Server) -> str:
 
 
 @contextmanager
-def serving(which: str, folder: str) -> Iterator[Server]:
-    """A server in a process of its own."""
-    port = free_port()
-    process = subprocess.Popen([sys.executable, str(HERE / "service_load_server.py"), which, folder, str(port)])
+def serving(script: str, *words: str) -> Iterator[Server]:
+    """A server in a process of its own, which may take a while to answer."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    process = subprocess.Popen([sys.executable, str(HERE / script), str(port), *words])
     try:
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/{'bare' if which == 'bare' else 'healthz'}").close()
-                break
-            except OSError:
-                if process.poll() is not None:
-                    raise SystemExit(f"the {which} server did not start") from None
-                time.sleep(0.1)
-        yield Server(port, process.pid)
+        yield Server(port, process)
     finally:
         process.terminate()
         process.wait()
+
+
+def wait_for(server: Server) -> None:
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{server.port}/healthz").close()
+            return
+        except OSError:
+            if server.process.poll() is not None:
+                raise SystemExit("a server did not start") from None
+            time.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""The servers of service_load.py: the service on a study that is finished, or a bare FastAPI route."""
+"""The service of service_load.py, on a study that is finished: python service_load_server.py PORT STUDY KEY"""
 
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,27 +20,15 @@ from app.jobs.inline import InlineJobs
 from app.main import build_app, open_service
 from app.store.codec import encode
 
-STUDY = "load"
-KEY = "mf_load"
+STUDY, KEY = sys.argv[2:4]
 TASKS = tuple(f"task-{number}" for number in range(4))
 POINTS, CANDIDATES = 100, 2000
 
 
 def main() -> None:
-    which, folder, port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    app = bare() if which == "bare" else service(folder)
-    # as `mergefront api` runs it
-    uvicorn.run(app, host="127.0.0.1", port=port, log_config=None, access_log=False)
-
-
-def bare() -> FastAPI:
-    app = FastAPI()
-
-    @app.get("/bare")
-    async def answer() -> dict[str, str]:
-        return {"status": "alive"}
-
-    return app
+    with tempfile.TemporaryDirectory() as folder:
+        # as `mergefront api` runs it
+        uvicorn.run(service(Path(folder)), host="127.0.0.1", port=int(sys.argv[1]), log_config=None, access_log=False)
 
 
 def service(folder: Path) -> FastAPI:
