@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.api_process import ApiProcess
 from tests.e2e.models import write_model_set
+from tests.e2e.postgres import programs
 from tests.e2e.serving import Serving
 
 MISSING = [
@@ -20,6 +21,7 @@ MISSING = [
     if not there
 ]
 CURL = shutil.which("curl")
+JQ = shutil.which("jq")
 collect_ignore = (["test_production.py"] if MISSING else []) + ([] if CURL else ["test_uploads_curl.py"])
 
 
@@ -28,6 +30,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"Not run: the compose file's processes; they need {' and '.join(MISSING)}.")
     if not CURL:
         terminalreporter.write_line("Not run: the page on uploads; it needs curl on the path (apt-get install curl).")
+    if not (CURL and JQ):
+        terminalreporter.write_line("Not run: the CI job in shell; it needs curl and jq on the path (apt-get install curl jq).")
+    if not programs():
+        terminalreporter.write_line("Not run: disturbances of PostgreSQL; they need its programs (apt-get install postgresql).")
 
 
 @pytest.fixture(scope="session")

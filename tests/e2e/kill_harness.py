@@ -3,6 +3,7 @@
 `python -m tests.e2e.kill_harness --disturbances 500 --seed 0` prints what was done and how long it took until work went on; it fails
 unless every accepted study found the front of an undisturbed run, recorded every trial once within its attempts, numbered its events
 without a gap, and left no process behind. What is disturbed, and when, follows from the seed; what it hits is up to the machine.
+With `--postgres` the records are in a PostgreSQL server, which is restarted too.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter, defaultdict
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,11 +32,17 @@ from app.domain.front import Front
 from app.domain.study import StudyStatus
 from app.domain.trial import MAX_ATTEMPTS, TrialStatus
 from tests.e2e.models import write_model_set
+from tests.e2e.postgres import Cluster, made_cluster
 from tests.e2e.serving import Serving, eventually, kill_if_alive
 
-LEASE_SECONDS = 8.0
+LEASE_SECONDS = 6.0
 ROLES = ("API", "sweeper", "worker", "child", "broker")
 KINDS = (*(f"kill {role}" for role in ROLES), *(f"stop {role}" for role in ROLES), "wipe broker")
+RESTART = "restart database"
+# how many strike at once: mostly one, sometimes another before the first is overcome
+AT_ONCE = (1, 1, 2, 3)
+# how often a pause outlasts a lease
+LONG_PAUSES = 0.25
 OVER = (StudyStatus.FINISHED, StudyStatus.FAILED, StudyStatus.CANCELLED)
 
 
@@ -43,21 +51,31 @@ class Harness:
     service: Serving
     manifest: Path
     chance: random.Random
+    cluster: Cluster | None = None
     studies: list[str] = field(default_factory=list)
     took: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def disturb(self, count: int) -> None:
-        """`count` disturbances, each once work has gone on after the last."""
+        """`count` disturbances, one or a few at once, and the next when work has gone on after the last."""
         done = 0
         while done < count:
             if not self.studies or self.over(self.studies[-1]):
                 self.studies.append(self.submit())
             time.sleep(self.chance.uniform(0.0, 1.5))
-            kind = self.chance.choice(KINDS)
-            if self.strike(kind):
-                self.took[kind].append(self.seconds_until_work_goes_on())
-                done += 1
-                sys.stderr.write(f"{done:4} {kind:<14} {self.took[kind][-1]:6.1f} s\n")
+            struck = [kind for kind in self.draw(count - done) if self.strike(kind)]
+            if struck:
+                seconds = self.seconds_until_work_goes_on()
+                for kind in struck:
+                    self.took[kind].append(seconds)
+                done += len(struck)
+                sys.stderr.write(f"{done:4} {', '.join(struck):<40} {seconds:6.1f} s\n")
+
+    def draw(self, most: int) -> list[str]:
+        return self.chance.choices(self.kinds, k=min(most, self.chance.choice(AT_ONCE)))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return KINDS if self.cluster is None else (*KINDS, RESTART)
 
     def submit(self) -> str:
         body = json.dumps(yaml.safe_load(self.manifest.read_text())).encode()
@@ -81,6 +99,9 @@ class Harness:
         deed, _, role = kind.partition(" ")
         if deed == "wipe":
             return self.wipe()
+        if kind == RESTART:
+            self.cluster.restart()
+            return True
         pids = self.service.pids(role)
         if not pids:
             return False
@@ -101,7 +122,8 @@ class Harness:
         """Sometimes past the end of its lease."""
         try:
             os.kill(pid, signal.SIGSTOP)
-            time.sleep(self.chance.uniform(0.5, 1.8 * LEASE_SECONDS))
+            is_long = self.chance.random() < LONG_PAUSES
+            time.sleep(LEASE_SECONDS * self.chance.uniform(1.0, 1.8) if is_long else self.chance.uniform(0.2, 2.0))
             os.kill(pid, signal.SIGCONT)
         except ProcessLookupError:
             return
@@ -142,10 +164,10 @@ class Harness:
         return [f"{study_id} has {finding}" for finding, found in wrong.items() if found]
 
     def table(self) -> str:
-        lines = [f"{'disturbance':<14} {'times':>5} {'mean':>8} {'longest':>8}  until work went on"]
-        for kind in KINDS:
+        lines = [f"{'disturbance':<16} {'times':>5} {'mean':>8} {'longest':>8}  until work went on"]
+        for kind in self.kinds:
             if took := self.took.get(kind):
-                lines.append(f"{kind:<14} {len(took):>5} {sum(took) / len(took):>6.1f} s {max(took):>6.1f} s")
+                lines.append(f"{kind:<16} {len(took):>5} {sum(took) / len(took):>6.1f} s {max(took):>6.1f} s")
         return "\n".join(lines)
 
 
@@ -154,8 +176,8 @@ def undisturbed(manifest: Path, folder: Path) -> Front:
         return workspace.store.front(carry_out(workspace, prepare(manifest, ()), "cpu", None).id)
 
 
-def run(disturbances: int, seed: int, folder: Path) -> list[str]:
-    """Everything found wrong."""
+def run(disturbances: int, seed: int, folder: Path, cluster: Cluster | None = None) -> list[str]:
+    """Everything found wrong, with the records in SQLite or in `cluster`."""
     (folder / "models").mkdir()
     manifest = write_model_set(folder / "models")
     expected = undisturbed(manifest, folder / "run")
@@ -163,9 +185,11 @@ def run(disturbances: int, seed: int, folder: Path) -> list[str]:
         "MERGEFRONT_LEASE_SECONDS": str(LEASE_SECONDS), "MERGEFRONT_SWEEP_SECONDS": "1", "MERGEFRONT_DEVICE": "cpu",
         "MERGEFRONT_DIRECTORIES": str(manifest.parent), "MERGEFRONT_FACTORIES": f"{manifest.parent}/net.py:Net",
     }
+    if cluster is not None:
+        settings["MERGEFRONT_DATABASE"] = cluster.url
     service = Serving(folder / "data", settings).start()
     try:
-        harness = Harness(service, manifest, random.Random(seed))
+        harness = Harness(service, manifest, random.Random(seed), cluster)
         harness.disturb(disturbances)
         findings = harness.findings(expected)
         if service.stop() != 0:
@@ -182,9 +206,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--disturbances", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--postgres", action="store_true", help="records in a PostgreSQL server, which is restarted too")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        sys.exit(bool(run(given.disturbances, given.seed, Path(folder))))
+    database = made_cluster() if given.postgres else nullcontext()
+    with tempfile.TemporaryDirectory() as folder, database as cluster:
+        sys.exit(bool(run(given.disturbances, given.seed, Path(folder), cluster)))
 
 
 if __name__ == "__main__":

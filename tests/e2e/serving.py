@@ -97,7 +97,7 @@ class Serving:
 
     @contextmanager
     def store(self) -> Iterator[SqlStore]:
-        opened = open_store(sqlite_url(self.data / "records.sqlite"))
+        opened = open_store(self.settings.get("MERGEFRONT_DATABASE") or sqlite_url(self.data / "records.sqlite"))
         yield opened
         opened.close()
 

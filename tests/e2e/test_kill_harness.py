@@ -1,11 +1,19 @@
-"""A few disturbances in every run of the tests; MERGEFRONT_TEST_DISTURBANCES asks for more."""
+"""A few disturbances in every run of the tests; MERGEFRONT_TEST_DISTURBANCES asks for more. With PostgreSQL installed, half are its."""
 
+import math
 import os
+from contextlib import nullcontext
+
+import pytest
 
 from tests.e2e.kill_harness import run
+from tests.e2e.postgres import made_cluster, programs
 
-DISTURBANCES = int(os.environ.get("MERGEFRONT_TEST_DISTURBANCES", "5"))
+DATABASES = {"sqlite": nullcontext} | ({"postgresql": made_cluster} if programs() else {})
+DISTURBANCES = math.ceil(int(os.environ.get("MERGEFRONT_TEST_DISTURBANCES", "5")) / len(DATABASES))
 
 
-def test_nobody_can_tell_a_disturbed_service(tmp_path):
-    assert run(DISTURBANCES, 0, tmp_path) == []
+@pytest.mark.parametrize("database", DATABASES)
+def test_nobody_can_tell_a_disturbed_service(tmp_path, database):
+    with DATABASES[database]() as cluster:
+        assert run(DISTURBANCES, 0, tmp_path, cluster) == []
