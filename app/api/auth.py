@@ -11,6 +11,7 @@ from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Message, Receive
 
+from app.api.lookups import lookups_of
 from app.api.problems import ProblemError, problem_responses
 from app.api.service import Service, service_of
 from app.config import is_loopback
@@ -129,7 +130,7 @@ async def _known_key(request: Request, service: Service, digest: str) -> Key:
     if key is not None:
         return key
     try:
-        return await run_in_threadpool(ring.look_up, service, digest)
+        return await lookups_of(request).find(("key", digest), lambda: ring.look_up(service, digest))
     except NotFoundError as error:
         raise ProblemError(401, "no such key", headers=_UNAUTHORIZED) from error
 
