@@ -11,6 +11,7 @@ from app.domain.task import Split
 
 Origin = Literal["design", "adaptive", "verify", "baseline"]
 MAX_ATTEMPTS = 3
+ATTEMPTS_EXHAUSTED = "attempts_exhausted"  # the code of a trial whose every attempt ended without a word
 
 
 class TrialStatus(StrEnum):

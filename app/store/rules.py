@@ -8,7 +8,7 @@ from typing import Any
 from app.domain.errors import ConflictError, StaleLeaseError
 from app.domain.ids import new_id
 from app.domain.study import Failure, Study, StudySpec, StudyStatus, check_study_step
-from app.domain.trial import MAX_ATTEMPTS, Lease, Measurement, Proposal, Trial, TrialStatus, check_trial_step
+from app.domain.trial import ATTEMPTS_EXHAUSTED, MAX_ATTEMPTS, Lease, Measurement, Proposal, Trial, TrialStatus, check_trial_step
 
 OPEN = (TrialStatus.PROPOSED, TrialStatus.MEASURING, TrialStatus.OFFERED, TrialStatus.ASKED)
 LEASED = (TrialStatus.MEASURING, TrialStatus.ASKED)
@@ -213,7 +213,7 @@ def _check_current(leased: LeasedTrial, lease: Lease) -> None:
 
 def _exhausted(leased: LeasedTrial) -> Failure:
     message = f"begun {leased.trial.attempts} times and never completed: everybody who had it stopped without a word, {leased.owner} last"
-    return Failure("attempts_exhausted", message)
+    return Failure(ATTEMPTS_EXHAUSTED, message)
 
 
 def _described(failure: Failure | None) -> dict[str, object]:

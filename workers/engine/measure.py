@@ -11,7 +11,7 @@ from torch import Tensor
 from app.domain.errors import MeasurementError, StaleLeaseError, UnavailableError
 from app.domain.study import Failure, Study, StudySpec, StudyStatus
 from app.domain.task import TaskSpec
-from app.domain.trial import Lease, Measurement, Trial
+from app.domain.trial import ATTEMPTS_EXHAUSTED, Lease, Measurement, Trial
 from workers.engine.arrays import Scores, pack_outputs
 from workers.engine.failures import STUDY_FAULTS, fail_study
 from workers.engine.lease import Heartbeat
@@ -34,7 +34,9 @@ def measure(workshop: Workshop, trial_id: str) -> None:
     study = workshop.store.study(trial.study_id)
     if lease is not None:
         _measure_claimed(workshop, study, trial, lease)
-    _wake_when_due(workshop, study.id, measured=lease is not None)
+    # a wake-up too many must not become another one: they would multiply from stage to stage
+    if lease is not None or _exhausted(trial):
+        _wake_when_due(workshop, study.id)
 
 
 def _measure_claimed(workshop: Workshop, study: Study, trial: Trial, lease: Lease) -> None:
@@ -99,11 +101,16 @@ def _hand_back(workshop: Workshop, lease: Lease) -> None:
         workshop.store.release(lease)
 
 
-def _wake_when_due(workshop: Workshop, study_id: str, measured: bool) -> None:
-    """Once no trial is open; and, by whoever measured one, as soon as the next batch is due beside open ones."""
+def _exhausted(trial: Trial) -> bool:
+    """Whether the claim itself may have ended the trial, and with it the last that its study waits for."""
+    return trial.failure is not None and trial.failure.code == ATTEMPTS_EXHAUSTED
+
+
+def _wake_when_due(workshop: Workshop, study_id: str) -> None:
+    """Once no trial is open, or as soon as the next batch is due beside open ones."""
     study = workshop.store.study(study_id)
     if study.status != StudyStatus.RUNNING:
         return
     trials = workshop.store.trials(study_id)
-    if not open_trials(trials) or (measured and isinstance(plan(study, trials), Propose)):
+    if not open_trials(trials) or isinstance(plan(study, trials), Propose):
         workshop.jobs.send("advance_study", study_id)

@@ -202,12 +202,6 @@ class TestFailures:
         assert built.study.failure.code == "unmet"
         assert "left: outputs are not finite" in built.study.failure.message
 
-    def test_a_method_that_is_not_there_fails_the_study(self, spec, house):
-        built = house(spec(method=MethodSpec(name="exact")))
-        built.run()
-        assert built.study.failure.code == "refused"
-        assert "method.name" in built.study.failure.message
-
 
 class TestIdempotence:
     def test_a_submitted_study_runs_from_its_first_advance(self, house):

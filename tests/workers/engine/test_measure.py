@@ -70,6 +70,16 @@ class TestResult:
             measure(built.workshop, built.trials[0].id)
         assert built.evaluator.asked[built.trials[0].proposal] == 1
 
+    def test_a_wake_up_too_many_wakes_nothing(self, begun):
+        """Each would wake the study again, which wakes all of its next stage: they would multiply from stage to stage."""
+        built = begun()
+        for trial in built.trials:
+            measure(built.workshop, trial.id)
+        before = len(built.jobs.waiting)
+        for trial in built.trials:
+            measure(built.workshop, trial.id)
+        assert len(built.jobs.waiting) == before
+
     def test_the_last_one_wakes_the_study(self, begun):
         built = begun()
         for trial in built.trials:
