@@ -84,7 +84,9 @@ def post_upload(announcement: Announcement, intake: IntakeOf, caller: CallerOf, 
     return upload_shape(announcement.digest, announcement.size, announced)
 
 
-@router.head("/uploads/{upload_id}", responses=_UNDER_WAY | problem_responses(404), summary="How far is an upload?")
+@router.head(
+    "/uploads/{upload_id}", response_class=Response, responses=_UNDER_WAY | problem_responses(404), summary="How far is an upload?"
+)
 def head_upload(upload: UploadOf, intake: IntakeOf) -> Response:
     """How far the upload is. One that is complete is no longer there: announce the bytes again to learn that they are stored."""
     return Response(headers=_progress(intake.incoming.offset(upload.id)) | {"Upload-Length": str(upload.size)})
@@ -140,7 +142,7 @@ async def put_blob(
     return Response(status_code=204, headers=_progress(growing.offset))
 
 
-@router.head("/blobs/{digest}", responses=problem_responses(404), summary="Are these bytes stored?")
+@router.head("/blobs/{digest}", response_class=Response, responses=problem_responses(404), summary="Are these bytes stored?")
 def head_blob(digest: Digest, service: ServiceOf, intake: IntakeOf, caller: CallerOf) -> Response:
     """200 when the bytes are stored; 404 when they are not, with Upload-Offset where an upload of them is under way."""
     held = find_held(intake, caller.tenant, digest) if is_digest(digest) else None
