@@ -31,7 +31,9 @@ def initial_design(tuned: int, groups: int, count: int, seed: int, low: float, h
     if high > 0:
         share = simplex_share(tuned)
         turn = (torch.arange(1, rest + 1) * share).floor() > (torch.arange(rest) * share).floor()
-        rows[turn] = _simplex_points(tuned, groups, int(turn.sum()), seed, high).clamp(low, high)
+        points = _simplex_points(tuned, groups, int(turn.sum()), seed, high).clamp(low, high)
+        moved = (points > low).any(1)  # those that lie below the box altogether would all become its corner
+        rows[turn.nonzero().flatten()[moved]] = points[moved]
     return torch.cat([corners, rows])
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from surrogate.design import initial_design, simplex_share, sobol_points
@@ -14,6 +14,7 @@ BOXES = st.sampled_from([(0.0, 1.0), (0.0, 0.4), (-0.5, 1.5), (0.2, 2.0), (-1.0,
 
 
 class TestInitialDesign:
+    @example((6, 1, 22, 0), (0.2, 2.0))
     @given(SIZES, BOXES)
     def test_rows_are_distinct_and_inside_the_box(self, sizes: tuple[int, int, int, int], box: tuple[float, float]) -> None:
         tuned, groups, count, seed = sizes

@@ -1,9 +1,12 @@
 """Calls that go on with what others answered, tried at random against a live server: no 5xx, no answer of another shape."""
 
+from contextlib import suppress
+
 import pytest
 import schemathesis
 import torch
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import FlakyStrategyDefinition
 from safetensors.torch import save_file
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
@@ -21,6 +24,24 @@ def weights(files):
     """The example's models, which can be merged."""
     for place, name in enumerate(("base", "mnist", "landsat")):
         save_file({"weight": torch.full((300, 200), float(place)).tril(place)}, files / f"{name}.safetensors")
+
+
+def converse(conversation, told):
+    """Some dozen conversations at a time, until one has come through to what lies behind an id.
+
+    Hypothesis ends a go where the same choices lead elsewhere than before, as they do with a live server's fresh ids. That breaks no
+    promise of the service; whatever does comes out as it is.
+    """
+    chosen = settings(
+        max_examples=12, stateful_step_count=8, deadline=None, database=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    for _ in range(10):
+        with suppress(FlakyStrategyDefinition):
+            conversation.run(settings=chosen)
+        if any("{reference}" in label and status < 300 for label, status in told):
+            return
+    raise AssertionError("chance never came through to what lies behind an id")
 
 
 def test_keep_their_promises(house, weights):
@@ -58,11 +79,4 @@ def test_keep_their_promises(house, weights):
                     response, excluded_checks=[positive_data_acceptance], transport_kwargs=options, recorder=self.recorder
                 )
 
-        Conversation.run(
-            settings=settings(
-                max_examples=12, stateful_step_count=8, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            )
-        )  # fmt: skip
-    # else chance never came through to what lies behind an id
-    assert any("{reference}" in label and status < 300 for label, status in told)
+        converse(Conversation, told)
