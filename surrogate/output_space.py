@@ -1,21 +1,26 @@
 """The output-space surrogate: regress the network's outputs, which are smooth in the coefficients, and apply the real metric to them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from scipy.stats import t as student
 from torch import Tensor
 
-from surrogate.errors import InvalidRequestError, UnidentifiedError
+from surrogate.compiled import in_parallel
+from surrogate.errors import FitFailedError, InvalidRequestError, UnidentifiedError
 from surrogate.figures import r_squared, root_mean_square
-from surrogate.history import Diagnostics, History, Prediction, Scale
-from surrogate.kernel import prior_from_gram
-from surrogate.kriging import Kriging, fit_kriging
-from surrogate.margins import leads_of
-from surrogate.mixtures import Metric, Mixtures, mixtures_of
+from surrogate.history import Diagnostics, History, Outputs, Prediction, Scale
+from surrogate.kernel import Kernel, KernelPrior, prior_from_gram
+from surrogate.kriging import Kriging, find_kernel, krige
+from surrogate.margins import leads_of, mixtures_of_outputs
+from surrogate.mixtures import Metric, Mixtures
 from surrogate.smoothing import Smoothing, smoothing_of
 
 FEWEST_TRIALS = 3
+
+Refusal = FitFailedError | UnidentifiedError
+"""Why one task's surrogate could not be had."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +42,14 @@ class OutputSpace:
         enters: what does is the deviation of the outputs from their prediction, and the step that one example makes.
         """
         coefficients = coefficients.detach()
-        weights = self._process.weights(coefficients)
+        weights, variance = self._process.weights_and_variance(coefficients)
         smooth = self._smoothing.of_outputs()
         if smooth is None:
             (mean,) = self._outputs.score(weights, self._metric)
             smoothed = self._smoothing.score(coefficients, weights)
         else:
             mean, smoothed = self._outputs.score(weights, self._metric, smooth)
-        reach = self._reach * self._process.variance(coefficients).sqrt() + self.scale.half_step()
+        reach = self._reach * variance.sqrt() + self.scale.half_step()
         return Prediction(mean, self.scale.within(mean - reach), self.scale.within(mean + reach), smoothed)
 
     def utility(self, coefficients: Tensor) -> Tensor:
@@ -69,14 +74,67 @@ def fit_output_space(history: History, gram: Tensor | None = None, seed: int = 0
     at which a metric without a smooth form is emulated. Raises InvalidRequestError where the history has no outputs or `gram` does
     not fit, UnidentifiedError below three trials, FitFailedError when the numerics fail.
     """
+    (found,) = fit_output_spaces([history], gram, seed)
+    if isinstance(found, OutputSpace):
+        return found
+    raise found
+
+
+def fit_output_spaces(histories: Sequence[History], gram: Tensor | None = None, seed: int = 0) -> list[OutputSpace | Refusal]:
+    """Those of several tasks, or why a task's could not be had; kernels, which take most of the time, are sought side by side.
+
+    Raises InvalidRequestError as for one task.
+    """
+    known = [_learn(history, gram) for history in histories]
+    kernels = in_parallel(_find_kernel, known)
+    return [_finish(learnt, kernel, seed) for learnt, kernel in zip(known, kernels, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """What is known of one task before its kernel is."""
+
+    history: History
+    prior: KernelPrior
+    given: Outputs
+    outputs: Mixtures
+    moments: Tensor
+
+
+def _learn(history: History, gram: Tensor | None) -> _Learnt | UnidentifiedError:
     if history.outputs is None:
         raise InvalidRequestError("the output-space surrogate needs the outputs of the trials: choose gp or quadratic for scores alone")
     trials, dimension = history.coefficients.shape
     if trials < FEWEST_TRIALS:
-        raise UnidentifiedError(f"length scales need {FEWEST_TRIALS} trials, there are {trials}", FEWEST_TRIALS, trials)
+        return UnidentifiedError(f"length scales need {FEWEST_TRIALS} trials, there are {trials}", FEWEST_TRIALS, trials)
     given = leads_of(history.outputs)
-    outputs = mixtures_of(given.values)
-    process = fit_kriging(history.coefficients, outputs.moments(), prior_from_gram(dimension, gram))
+    outputs = mixtures_of_outputs(given)
+    return _Learnt(history, prior_from_gram(dimension, gram), given, outputs, outputs.moments())
+
+
+def _find_kernel(learnt: _Learnt | UnidentifiedError) -> Kernel | Refusal:
+    if isinstance(learnt, UnidentifiedError):
+        return learnt
+    try:
+        return find_kernel(learnt.history.coefficients, learnt.moments, learnt.prior)
+    except FitFailedError as failure:
+        return failure
+
+
+def _finish(learnt: _Learnt | UnidentifiedError, kernel: Kernel | Refusal, seed: int) -> OutputSpace | Refusal:
+    if isinstance(learnt, UnidentifiedError):
+        return learnt
+    if not isinstance(kernel, Kernel):
+        return kernel
+    try:
+        return _apply(learnt, kernel, seed)
+    except FitFailedError as failure:
+        return failure
+
+
+def _apply(learnt: _Learnt, kernel: Kernel, seed: int) -> OutputSpace:
+    history, outputs, given = learnt.history, learnt.outputs, learnt.given
+    process = krige(kernel, history.coefficients)
     own = torch.cat([process.loo_weights(), process.weights(history.coefficients)])
     left_out, fitted = outputs.score(own, given.score)[0].chunk(2)
     return OutputSpace(
@@ -86,7 +144,7 @@ def fit_output_space(history: History, gram: Tensor | None = None, seed: int = 0
         _outputs=outputs,
         _metric=given.score,
         _smoothing=smoothing_of(history, outputs, given, process, seed),
-        _reach=_reach(history.scores - left_out, process.loo_variance(), dimension),
+        _reach=_reach(history.scores - left_out, process.loo_variance(), history.coefficients.shape[1]),
     )
 
 
