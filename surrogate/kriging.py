@@ -20,8 +20,6 @@ STEPS = 40
 # Relative change of the loss at which the search stops: predictions no longer feel it.
 TOLERANCE = 1e-4
 LOWEST, HIGHEST = -12.0, 6.0
-# Coefficient vectors whose covariances are taken together.
-TOGETHER = 512
 
 
 @dataclass(frozen=True)
@@ -46,11 +44,7 @@ class Kriging:
         return self.weights_and_variance(coefficients)[1]
 
     def weights_and_variance(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        """Both at once, n x K and n, from covariances that stay near the processor's caches."""
-        weights, variances = zip(*(self._weights_and_variance(block) for block in torch.split(coefficients, TOGETHER)), strict=True)
-        return torch.cat(weights), torch.cat(variances)
-
-    def _weights_and_variance(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """Both at once, n x K and n."""
         cross = self.kernel.between(coefficients, self.points)
         solved = cross @ self.inverse
         constant = (1 - solved.sum(-1)).square() / self.inverse.sum()
@@ -108,12 +102,7 @@ def krige(kernel: Kernel, points: Tensor) -> Kriging:
 
 
 def fit_kriging(points: Tensor, moments: Tensor, prior: KernelPrior) -> Kriging:
-    """The kernel that predicts every trial best from the others, and its process. Arguments and errors as of `find_kernel`."""
-    return krige(find_kernel(points, moments, prior), points)
-
-
-def find_kernel(points: Tensor, moments: Tensor, prior: KernelPrior) -> Kernel:
-    """The kernel that predicts every trial best from the others; safe to run in several threads.
+    """The kernel that predicts every trial best from the others, and its process.
 
     `points`: K x D. `moments`: K x K, YYᵀ / P of the P columns. Minimises by L-BFGS the negative leave-one-out predictive density with the
     common amplitude profiled out (Rasmussen & Williams, 5.4.2) plus the prior. Raises FitFailedError when no finite optimum is found.
@@ -133,7 +122,7 @@ def find_kernel(points: Tensor, moments: Tensor, prior: KernelPrior) -> Kernel:
     found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS, "ftol": TOLERANCE})
     if not math.isfinite(found.fun):
         raise FitFailedError(f"fitting the kernel did not converge: {found.message}")
-    return Kernel.from_logs(torch.from_numpy(found.x), prior.correlation)
+    return krige(Kernel.from_logs(torch.from_numpy(found.x), prior.correlation), points)
 
 
 def _not_positive() -> FitFailedError:

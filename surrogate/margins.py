@@ -15,6 +15,11 @@ TEMPERATURE = 0.25
 SLOPES_TOGETHER = 192
 
 
+def has_leads(outputs: Outputs) -> bool:
+    """Whether `outputs` are logits with targets, and small enough to be turned into leads."""
+    return outputs.targets is not None and 4 * outputs.values.numel() <= RESIDENT_BYTES
+
+
 def leads_of(outputs: Outputs) -> Outputs:
     """Logits with targets turned into leads: by how much each wrong class is ahead of the right one.
 
@@ -23,7 +28,7 @@ def leads_of(outputs: Outputs) -> Outputs:
     or too large to hold in float32 are returned as they are.
     """
     targets = outputs.targets
-    if targets is None or 4 * outputs.values.numel() > RESIDENT_BYTES:
+    if targets is None or not has_leads(outputs):
         return outputs
     # examples last: sums and maxima over classes then run along contiguous memory
     logits = outputs.values.transpose(1, 2).float().contiguous()
