@@ -53,10 +53,15 @@ def single_threaded() -> Iterator[None]:
     also change threads that begin later.
     """
     torch.get_num_threads()  # a thread's first call of torch sets its number, and must not come after ours
-    with _openmp().limit(limits=1, user_api="openmp"):
+    with _libraries().limit(limits=1, user_api="openmp"):
         yield
 
 
 @cache
-def _openmp() -> ThreadpoolController:
-    return ThreadpoolController()
+def _libraries() -> ThreadpoolController:
+    """The libraries that start threads. From the first call on those of numpy and scipy start none: all that they are asked for here is
+    small, and L-BFGS spends most of its time on waiting for them otherwise. Their number is one for the whole process, so that to set it
+    back would disturb other threads."""
+    libraries = ThreadpoolController()
+    libraries.limit(limits=1, user_api="blas")
+    return libraries
