@@ -86,10 +86,8 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz
 def _read(weights: Any, leads: Any, begin: int, end: int, smooth: bool, hits: Any, sums: Any) -> None:
     """Adds up, for every row of `weights`, the right ones of the examples [begin, end) into `hits` and probabilities into `sums`."""
     trials, rivals = leads.shape[0], leads.shape[1]
-    groups = (len(weights) + ROWS - 1) // ROWS
-    rows, panel = np.empty((groups, trials, ROWS), np.float32), np.empty((trials, SINGLES), np.float32)
-    group_rows(weights, 0, len(weights), rows)
-    tile = np.empty(ROWS * SINGLES, np.float32)
+    rows, panel, tile = _lay_out(weights)
+    groups = len(rows)
     best, total = np.empty((groups, ROWS * SINGLES), np.float32), np.empty((groups, ROWS * SINGLES), np.float32)
     for start in range(begin, end, SINGLES):
         best[:] = np.float32(-np.inf)
@@ -120,10 +118,8 @@ def _read(weights: Any, leads: Any, begin: int, end: int, smooth: bool, hits: An
 def _read_slopes(weights: Any, leads: Any, begin: int, end: int, sums: Any, slopes: Any) -> None:
     """Adds up probabilities into `sums`, and writes what their mean over all examples changes with each lead into `slopes`."""
     trials, rivals, examples = leads.shape
-    groups = (len(weights) + ROWS - 1) // ROWS
-    rows, panel = np.empty((groups, trials, ROWS), np.float32), np.empty((trials, SINGLES), np.float32)
-    group_rows(weights, 0, len(weights), rows)
-    tile = np.empty(ROWS * SINGLES, np.float32)
+    rows, panel, tile = _lay_out(weights)
+    groups = len(rows)
     each, total = np.empty((rivals, groups, ROWS * SINGLES), np.float32), np.empty((groups, ROWS * SINGLES), np.float32)
     for start in range(begin, end, SINGLES):
         total[:] = np.float32(1.0)
@@ -143,6 +139,15 @@ def _read_slopes(weights: Any, leads: Any, begin: int, end: int, sums: Any, slop
                 fall = -share * share / np.float32(examples)
                 for rival in range(rivals):
                     slopes[row, rival, start + lane] = fall * each[rival, group, first + lane]
+
+
+@register_jitable
+def _lay_out(weights: Any) -> Any:
+    """The weights in groups of rows, and room for a panel and a tile."""
+    count, trials = weights.shape
+    rows = np.empty(((count + ROWS - 1) // ROWS, trials, ROWS), np.float32)
+    group_rows(weights, 0, count, rows)
+    return rows, np.empty((trials, SINGLES), np.float32), np.empty(ROWS * SINGLES, np.float32)
 
 
 @register_jitable
