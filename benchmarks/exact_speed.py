@@ -112,8 +112,16 @@ def fronts(tuned: int, examples: int, classes: int, points: int, generations: in
     reference = reference_point(torch.cat(list(scores.values())))
     return [
         {
-            "benchmark": "exact_speed", "method": solver, "tuned": tuned, "tasks": tuned, "examples": examples, "classes": classes,
-            "seed": seed, "points": len(found), "seconds": seconds[solver], "processor_seconds": used[solver],
+            "benchmark": "exact_speed",
+            "method": solver,
+            "tuned": tuned,
+            "tasks": tuned,
+            "examples": examples,
+            "classes": classes,
+            "seed": seed,
+            "points": len(found),
+            "seconds": seconds[solver],
+            "processor_seconds": used[solver],
             "hypervolume": hypervolume(found, reference),
             "threads": torch.get_num_threads(),
         }

@@ -53,7 +53,12 @@ def by_nested(spec: StudySpec, evaluator: CachedEvaluator, wishes: list[Preferen
 
 
 def record(
-    method: str, spec: StudySpec, evaluator: CachedEvaluator, found: Searched, row: tuple[float, ...], ask: tuple[int, Preference],
+    method: str,
+    spec: StudySpec,
+    evaluator: CachedEvaluator,
+    found: Searched,
+    row: tuple[float, ...],
+    ask: tuple[int, Preference],
     seed: int,
 ) -> dict[str, object]:
     number, weights = ask

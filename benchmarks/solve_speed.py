@@ -78,9 +78,7 @@ def main() -> None:
     options = parser.parse_args()
     # the first call of the process pays for loading; what is measured is a call
     measure(2, 10, 0, 1)
-    records = [
-        record for seed in range(options.seeds) for record in measure(options.tuned, options.points, seed, options.repeats)
-    ]
+    records = [record for seed in range(options.seeds) for record in measure(options.tuned, options.points, seed, options.repeats)]
     print(f"{'seed':>4} {'solver':>10} {'points':>6} {'seconds':>8} {'hypervolume':>12}")
     for record in records:
         print("{seed:>4} {method:>10} {points:>6} {seconds:>8.3f} {hypervolume:>12.5g}".format(**record))

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from surrogate.acquisition import propose_batch
 from surrogate.design import initial_design, sobol_points
-from surrogate.history import History, Outputs, Scale
-from surrogate.output_space import OutputSpace, fit_output_space
+from surrogate.history import FittedSurrogate, History, Outputs, Scale
+from surrogate.select import fit_surrogates
 
 LARGE = 2048
 
@@ -71,7 +71,7 @@ def measure(given: argparse.Namespace, acquisition: str, seed: int) -> dict[str,
     points = initial_design(given.tuned, 1, given.trials, seed, 0.0, 1.0)
     histories = [make_history(points, given.examples, given.classes, given.tasks * seed + task) for task in range(given.tasks)]
     started, worked = time.perf_counter(), time.process_time()
-    fits = [fit_output_space(history) for history in histories]
+    fits = fit_surrogates("output", histories)
     fitted = time.perf_counter()
     propose_batch(acquisition, histories, fits, points[:0], given.batch, 0.0, 1.0, seed)
     done, spent = time.perf_counter(), time.process_time() - worked
@@ -85,7 +85,7 @@ def measure(given: argparse.Namespace, acquisition: str, seed: int) -> dict[str,
     }
 
 
-def predict(given: argparse.Namespace, fits: Sequence[OutputSpace], seed: int) -> dict[str, float]:
+def predict(given: argparse.Namespace, fits: Sequence[FittedSurrogate], seed: int) -> dict[str, float]:
     """Seconds of all tasks' predictions, and the share of a matrix product's rate at which their outputs are multiplied."""
     points = sobol_points(given.tuned, given.predictions, seed)
     before = product_rate()

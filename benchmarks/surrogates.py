@@ -77,9 +77,7 @@ def history_of(task: TaskSpec, evaluator: CachedEvaluator, pool: Tensor, found: 
     return History(pool, scores, scale, Outputs(values, scorer.score, scorer.smooth, scorer.classes))
 
 
-def measure(
-    spec: StudySpec, histories: dict[str, History], gram: Tensor, budgets: list[int], seeds: int
-) -> Iterator[dict[str, object]]:
+def measure(spec: StudySpec, histories: dict[str, History], gram: Tensor, budgets: list[int], seeds: int) -> Iterator[dict[str, object]]:
     corners = 1 + len(spec.models.tuned)
     for seed in range(seeds):
         count = len(next(iter(histories.values())).scores)

@@ -23,9 +23,7 @@ BOOTSTRAPS = 100
 TRIES = 64
 
 
-def propose_by_bins(
-    histories: Sequence[History], fits: Sequence[FittedSurrogate], q: int, low: float, high: float, seed: int
-) -> Tensor:
+def propose_by_bins(histories: Sequence[History], fits: Sequence[FittedSurrogate], q: int, low: float, high: float, seed: int) -> Tensor:
     """`q` points: a bin drawn by the error in it, then uniform in its angles, its radius uniform in [.2, .8] box widths. q x D.
 
     Angles are hyperspherical around the corner `low` of the box. A bin's score is the mean squared leave-one-out error of the trials in

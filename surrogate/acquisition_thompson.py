@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from surrogate.compiled import in_parallel
 from surrogate.design import initial_design
 from surrogate.history import FittedSurrogate, History
 from surrogate.output_space import OutputSpace
@@ -41,7 +42,13 @@ def propose_by_draws(
     pool = torch.cat([known, candidates(elite, low, high, seed)])
     taken = torch.arange(len(pool)) < len(known)
     sources = [_source(fit, history, gram, seed) for fit, history in zip(fits, histories, strict=True)]
-    draws = torch.stack([draw(pool, q, _seed(seed, task)) for task, draw in enumerate(sources)], 2)
+
+    def draw(task: int) -> Tensor:
+        return sources[task](pool, q, _seed(seed, task))
+
+    # BoTorch keeps settings that threads would share
+    side_by_side = all(isinstance(fit, OutputSpace) for fit in fits)
+    draws = torch.stack(in_parallel(draw, range(len(fits))) if side_by_side else [draw(task) for task in range(len(fits))], 2)
     chosen: list[int] = []
     for scores in draws:
         chosen.append(_farthest_on_front(scores, taken))

@@ -1,28 +1,19 @@
-"""The kernel of the output-space surrogate, with its gradient in closed form."""
+"""The kernel of the output-space surrogate, and what is believed of it before any trial."""
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from surrogate.errors import InvalidRequestError
 
+Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
+
 # The prior, in logarithms: standard deviations of the common level and of single coordinates around it, of the two amplitudes, and
 # the amplitudes' centres relative to the Matérn part. Results hardly move when these do (half or twice: below a tenth of the error).
 LEVEL, SCATTER, AMPLITUDE_SPREAD = 1.0, 0.7, 3.0
 LOG_POLYNOMIAL, LOG_NOISE = -2.0, -6.0
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What the Gram matrix of K points and its gradient are both made of, K x K each.
-
-    `inner`: 1 + aᵀW²b. `rho`: √5·|R(e∘(a - b))|. `decay`: exp(-rho).
-    """
-
-    inner: Tensor
-    rho: Tensor
-    decay: Tensor
 
 
 @dataclass(frozen=True)
@@ -53,28 +44,6 @@ class Kernel:
     def at(self, a: Tensor) -> Tensor:
         """Prior variances without noise, n, of `a` (n x D)."""
         return self.polynomial * (1 + (a * self.weights).square().sum(-1)).square() + 1
-
-    def terms(self, points: Tensor) -> Terms:
-        """The terms of the Gram matrix of `points`, K x D; differentiable."""
-        rho = _scaled(self._squared_distance(points, points))
-        return Terms(1 + (points * self.weights.square()) @ points.T, rho, torch.exp(-rho))
-
-    def gram(self, terms: Terms) -> Tensor:
-        """The Gram matrix without noise, K x K: `between` of points and themselves."""
-        return self.polynomial * terms.inner.square() + (1 + terms.rho + terms.rho.square() / 3) * terms.decay
-
-    def gradient(self, points: Tensor, terms: Terms, adjoint: Tensor) -> Tensor:
-        """Gradient, 2D + 2, of a loss in the log parameters, given its derivative `adjoint` (K x K, symmetric) by the Gram matrix
-        of `points` (K x D) with noise."""
-        by_polynomial = adjoint * terms.inner
-        by_weight = 4 * self.polynomial * self.weights.square() * (points * (by_polynomial @ points)).sum(0)
-        by_distance = adjoint * (-5 / 6 * (1 + terms.rho) * terms.decay)  # Matérn-5/2 by the squared distance
-        # sum over pairs of h_kl (c_k - c_l)(c_k - c_l)ᵀ without forming K x K x D differences
-        spread = 2 * (points.T @ (by_distance.sum(1)[:, None] * points) - points.T @ by_distance @ points)
-        e = self.inverse_lengths
-        by_length = 2 * e * ((spread * self.correlation) @ e)
-        scale = self.polynomial * (by_polynomial * terms.inner).sum()
-        return torch.cat([by_length, by_weight, scale[None], (self.noise * adjoint.diagonal().sum())[None]])
 
     def _polynomial(self, a: Tensor, b: Tensor) -> Tensor:
         return self.polynomial * (1 + (a * self.weights.square()) @ b.T).square()
@@ -108,10 +77,11 @@ class KernelPrior:
     precision: Tensor
     correlation: Tensor
 
-    def loss(self, logs: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, logs: Vector) -> tuple[float, Vector]:
         """Negative log density up to a constant, and its gradient (2D + 2), at `logs`."""
-        slope = self.precision @ (logs - self.center)
-        return 0.5 * slope @ (logs - self.center), slope
+        apart = logs - self.center.numpy()
+        slope = self.precision.numpy() @ apart
+        return 0.5 * float(slope @ apart), slope
 
 
 def prior_from_gram(dimension: int, gram: Tensor | None) -> KernelPrior:

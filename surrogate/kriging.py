@@ -13,17 +13,13 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from surrogate.errors import FitFailedError
-from surrogate.kernel import Kernel, KernelPrior, Terms
+from surrogate.kernel import Kernel, KernelPrior, Vector
+from surrogate.leave_one_out import JITTER, evaluate
 
-Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
-
-# Columns are strongly correlated: the marginal likelihood of P of them counts as that of this many independent ones beside the prior.
-EFFECTIVE_COLUMNS = 10.0
 STEPS = 40
 # Relative change of the loss at which the search stops: predictions no longer feel it.
 TOLERANCE = 1e-4
 LOWEST, HIGHEST = -12.0, 6.0
-JITTER = 1e-8
 
 
 @dataclass(frozen=True)
@@ -41,15 +37,23 @@ class Kriging:
 
     def weights(self, coefficients: Tensor) -> Tensor:
         """Weights on the trials, n x K, rows summing to one; differentiable in `coefficients`, n x D."""
-        solved = self.kernel.between(coefficients, self.points) @ self.inverse
-        return solved + (1 - solved.sum(-1, keepdim=True)) * self._constant_weights()
+        return self._weights(self.kernel.between(coefficients, self.points) @ self.inverse)
 
     def variance(self, coefficients: Tensor) -> Tensor:
         """Predictive variances, n, noise of a new trial included, in units of the outputs' common amplitude."""
+        return self.weights_and_variance(coefficients)[1]
+
+    def weights_and_variance(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """Both at once, n x K and n."""
         cross = self.kernel.between(coefficients, self.points)
         solved = cross @ self.inverse
         constant = (1 - solved.sum(-1)).square() / self.inverse.sum()
-        return (self.kernel.at(coefficients) - (solved * cross).sum(-1) + constant).clamp_min(0) + self.kernel.noise
+        variance = (self.kernel.at(coefficients) - (solved * cross).sum(-1) + constant).clamp_min(0) + self.kernel.noise
+        return self._weights(solved), variance
+
+    def _weights(self, solved: Tensor) -> Tensor:
+        """Of covariances with the trials times S⁻¹, n x K."""
+        return solved + (1 - solved.sum(-1, keepdim=True)) * self._constant_weights()
 
     def sample_weights(self, coefficients: Tensor, draws: int, generator: torch.Generator) -> Tensor:
         """Weights, draws x n x K, of joint posterior samples at `coefficients` (n x D), without the noise of new trials.
@@ -87,15 +91,11 @@ class Kriging:
 
 def krige(kernel: Kernel, points: Tensor) -> Kriging:
     """The process of `kernel` at `points` (K x D, K >= 2). Raises FitFailedError when its Gram matrix is not positive definite."""
-    return _solve(kernel, points, kernel.terms(points))
-
-
-def _solve(kernel: Kernel, points: Tensor, terms: Terms) -> Kriging:
-    covariance = kernel.gram(terms)
+    covariance = kernel.between(points, points)
     covariance.diagonal().add_(kernel.noise + JITTER * covariance.diagonal().mean())
     factor, info = torch.linalg.cholesky_ex(covariance)
     if int(info):
-        raise FitFailedError("the Gram matrix of the trials is not positive definite: are coefficients repeated many times?")
+        raise _not_positive()
     inverse = torch.cholesky_inverse(factor)
     column = inverse.sum(0)
     return Kriging(kernel, points, inverse, inverse - torch.outer(column, column) / column.sum())
@@ -107,15 +107,15 @@ def fit_kriging(points: Tensor, moments: Tensor, prior: KernelPrior) -> Kriging:
     `points`: K x D. `moments`: K x K, YYᵀ / P of the P columns. Minimises by L-BFGS the negative leave-one-out predictive density with the
     common amplitude profiled out (Rasmussen & Williams, 5.4.2) plus the prior. Raises FitFailedError when no finite optimum is found.
     """
+    given = [np.ascontiguousarray(each.double().numpy()) for each in (points, prior.correlation, moments)]
 
     def objective(logs: Vector) -> tuple[float, Vector]:
-        vector = torch.from_numpy(logs)
-        kernel = Kernel.from_logs(vector, prior.correlation)
-        terms = kernel.terms(points)
-        process = _solve(kernel, points, terms)
-        fitness, adjoint = loo_loss(process.residual, moments)
-        penalty, slope = prior.loss(vector)
-        return float(fitness + penalty), (kernel.gradient(points, terms, adjoint) + slope).numpy()
+        slopes = np.empty_like(logs)
+        fitness = evaluate(logs, *given, slopes)
+        if fitness == math.inf:
+            raise _not_positive()
+        penalty, slope = prior.loss(logs)
+        return fitness + penalty, slopes + slope
 
     bounds = [(LOWEST, HIGHEST)] * len(prior.center)
     start: Vector = prior.center.clamp(LOWEST, HIGHEST).numpy()
@@ -125,17 +125,8 @@ def fit_kriging(points: Tensor, moments: Tensor, prior: KernelPrior) -> Kriging:
     return krige(Kernel.from_logs(torch.from_numpy(found.x), prior.correlation), points)
 
 
-def loo_loss(residual: Tensor, moments: Tensor) -> tuple[Tensor, Tensor]:
-    """Negative log leave-one-out predictive density of the columns, and its derivative by the Gram matrix (K x K, symmetric)."""
-    precision = residual.diagonal()
-    spread = residual @ moments @ residual
-    ratios = spread.diagonal() / precision
-    floor = torch.finfo(torch.float64).tiny
-    mean = ratios.mean() + floor
-    loss = len(residual) * torch.log(mean) - precision.log().sum()
-    cross = residual @ (spread / precision[:, None])
-    adjoint = (residual * ((ratios / mean + 1) / precision)) @ residual - (cross + cross.T) / mean
-    return 0.5 * EFFECTIVE_COLUMNS * loss, 0.5 * EFFECTIVE_COLUMNS * adjoint
+def _not_positive() -> FitFailedError:
+    return FitFailedError("the Gram matrix of the trials is not positive definite: are coefficients repeated many times?")
 
 
 def _factor(covariance: Tensor) -> Tensor:

@@ -22,6 +22,17 @@ Metric = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
+class Moved:
+    """A metric whose scores are moved onto another scale, element by element."""
+
+    metric: Metric
+    move: Callable[[Tensor], Tensor]
+
+    def __call__(self, outputs: Tensor) -> Tensor:
+        return self.move(self.metric(outputs))
+
+
+@dataclass(frozen=True)
 class Mixtures:
     """Outputs of K trials, `values` K x P (float16 or wider), and the shape m x q of one of them. Built by `mixtures_of`."""
 

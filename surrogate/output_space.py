@@ -1,21 +1,29 @@
 """The output-space surrogate: regress the network's outputs, which are smooth in the coefficients, and apply the real metric to them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from scipy.stats import t as student
 from torch import Tensor
 
-from surrogate.errors import InvalidRequestError, UnidentifiedError
+from surrogate.compiled import in_parallel, single_threaded
+from surrogate.errors import FitFailedError, InvalidRequestError, UnidentifiedError
 from surrogate.figures import r_squared, root_mean_square
 from surrogate.history import Diagnostics, History, Prediction, Scale
 from surrogate.kernel import prior_from_gram
 from surrogate.kriging import Kriging, fit_kriging
-from surrogate.margins import leads_of
-from surrogate.mixtures import Metric, Mixtures, mixtures_of
+from surrogate.margins import LeadMixtures, has_leads, leads_of, mixtures_of_outputs
+from surrogate.mixtures import Metric, Mixtures
 from surrogate.smoothing import Smoothing, smoothing_of
 
 FEWEST_TRIALS = 3
+# Coefficient vectors that a thread predicts at a time, where outputs are leads.
+TOGETHER = 768
+
+Refusal = FitFailedError | UnidentifiedError
+"""Why one task's surrogate could not be had."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +44,20 @@ class OutputSpace:
         The interval is for a merge measured on the trials' own examples. These are the same for every trial, so no binomial noise
         enters: what does is the deviation of the outputs from their prediction, and the step that one example makes.
         """
-        coefficients = coefficients.detach()
-        weights = self._process.weights(coefficients)
+        whole = coefficients.detach()
+        blocks = torch.split(whole, TOGETHER) if isinstance(self._outputs, LeadMixtures) else [whole]
+        means, reaches, smoothed = (torch.cat(parts) for parts in zip(*in_parallel(self._predict, blocks), strict=True))
+        return Prediction(means, self.scale.within(means - reaches), self.scale.within(means + reaches), smoothed)
+
+    def _predict(self, coefficients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores, half widths of their intervals, and smoothed scores, n each."""
+        weights, variance = self._process.weights_and_variance(coefficients)
+        reach = self._reach * variance.sqrt() + self.scale.half_step()
         smooth = self._smoothing.of_outputs()
-        if smooth is None:
-            (mean,) = self._outputs.score(weights, self._metric)
-            smoothed = self._smoothing.score(coefficients, weights)
-        else:
+        if smooth is not None:
             mean, smoothed = self._outputs.score(weights, self._metric, smooth)
-        reach = self._reach * self._process.variance(coefficients).sqrt() + self.scale.half_step()
-        return Prediction(mean, self.scale.within(mean - reach), self.scale.within(mean + reach), smoothed)
+            return mean, reach, smoothed
+        return self._outputs.score(weights, self._metric)[0], reach, self._smoothing.score(coefficients, weights)
 
     def utility(self, coefficients: Tensor) -> Tensor:
         """The smoothed score turned so that larger is better, n; differentiable in `coefficients`, n x D."""
@@ -75,9 +87,11 @@ def fit_output_space(history: History, gram: Tensor | None = None, seed: int = 0
     if trials < FEWEST_TRIALS:
         raise UnidentifiedError(f"length scales need {FEWEST_TRIALS} trials, there are {trials}", FEWEST_TRIALS, trials)
     given = leads_of(history.outputs)
-    outputs = mixtures_of(given.values)
-    process = fit_kriging(history.coefficients, outputs.moments(), prior_from_gram(dimension, gram))
-    own = torch.cat([process.loo_weights(), process.weights(history.coefficients)])
+    outputs = mixtures_of_outputs(given)
+    moments = outputs.moments()
+    with single_threaded():
+        process = fit_kriging(history.coefficients, moments, prior_from_gram(dimension, gram))
+        own = torch.cat([process.loo_weights(), process.weights(history.coefficients)])
     left_out, fitted = outputs.score(own, given.score)[0].chunk(2)
     return OutputSpace(
         scale=history.scale,
@@ -88,6 +102,21 @@ def fit_output_space(history: History, gram: Tensor | None = None, seed: int = 0
         _smoothing=smoothing_of(history, outputs, given, process, seed),
         _reach=_reach(history.scores - left_out, process.loo_variance(), dimension),
     )
+
+
+def fit_output_spaces(histories: Sequence[History], gram: Tensor | None = None, seed: int = 0) -> list[OutputSpace | Refusal]:
+    """Those of several tasks, side by side, or why a task's could not be had. Raises InvalidRequestError as for one task."""
+    # what is too large for leads is read with all threads, one task after the other, so that memory stays bounded
+    small = all(history.outputs is not None and has_leads(history.outputs) for history in histories)
+    attempt = partial(_attempt, gram=gram, seed=seed)
+    return in_parallel(attempt, histories) if small else [attempt(history) for history in histories]
+
+
+def _attempt(history: History, gram: Tensor | None, seed: int) -> OutputSpace | Refusal:
+    try:
+        return fit_output_space(history, gram, seed)
+    except (FitFailedError, UnidentifiedError) as refusal:
+        return refusal
 
 
 def _reach(errors: Tensor, variances: Tensor, dimension: int) -> float:

@@ -11,7 +11,7 @@ from surrogate.design import sobol_points
 from surrogate.history import History, Outputs
 from surrogate.kriging import Kriging, krige
 from surrogate.links import Link, link_for
-from surrogate.mixtures import Metric, Mixtures
+from surrogate.mixtures import Metric, Mixtures, Moved
 
 EMULATED_POINTS = 256
 # Share of the prior variance that is taken for steps of the metric, tried in turn.
@@ -39,14 +39,13 @@ class SmoothMetric:
     slope: float
 
     def score(self, coefficients: Tensor, weights: Tensor) -> Tensor:
-        return self.outputs.differentiable_score(weights, self._calibrated)
+        return self.outputs.differentiable_score(weights, self.of_outputs())
 
     def of_outputs(self) -> Metric:
-        return self._calibrated
+        return Moved(self.metric, self._calibrated)
 
-    def _calibrated(self, outputs: Tensor) -> Tensor:
-        smooth = self.metric(outputs).double()
-        return self.link.inverse(self.intercept + self.slope * self.link.forward(smooth))
+    def _calibrated(self, smooth: Tensor) -> Tensor:
+        return self.link.inverse(self.intercept + self.slope * self.link.forward(smooth.double()))
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,15 @@ A tensor library writes all leads to memory and reads them again to compare them
 rivals while their leads stay in registers.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
+
+from surrogate.compiled import in_parallel, kept
 
 # Coefficient vectors that are followed together: their coefficients and the leads of two examples fit into a core's first cache.
 LANES = 256
@@ -42,10 +41,9 @@ class Tally:
         right = np.empty((len(tiles), LANES), dtype=np.int32)
         threads = max(1, min(torch.get_num_threads(), len(tiles)))
         shares = [slice(number, None, threads) for number in range(threads)]
-        with ThreadPoolExecutor(threads) as pool:
-            # the copy of a share is small: the coefficients of its vectors
-            for share, found in zip(shares, pool.map(lambda share: _counted(self.parts, tiles[share]), shares), strict=True):
-                right[share] = found
+        # the copy of a share is small: the coefficients of its vectors
+        for share, found in zip(shares, in_parallel(lambda share: _counted(self.parts, tiles[share]), shares), strict=True):
+            right[share] = found
         return torch.from_numpy(right.reshape(-1)[: len(coefficients)] / self.examples)
 
 
@@ -79,25 +77,11 @@ def _counted(parts: Singles, tiles: Singles) -> Counts:
     return right
 
 
-def _kept(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Compiles at the first call; what was compiled once is kept on disk, where there is a place that can be written."""
-
-    def compile_function(function: Callable[..., None]) -> Callable[..., None]:
-        compiled: Callable[..., None]
-        try:
-            compiled = njit(cache=True, **options)(function)
-        except RuntimeError:  # there is no such place
-            compiled = njit(**options)(function)
-        return compiled
-
-    return compile_function
-
-
 # products may be fused with sums; NaN and infinity do not occur
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nnan", "ninf", "nsz"}}
 
 
-@_kept(**_OPTIONS)
+@kept(**_OPTIONS)
 def _count_strip(parts: Any, tiles: Any, right: Any) -> None:
     """Writes into `right` (tiles x LANES) how many examples of `parts` are right at each of the vectors in `tiles`, of one strip."""
     best, other = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
@@ -125,7 +109,7 @@ def _count_strip(parts: Any, tiles: Any, right: Any) -> None:
             right[tile, k] = hits[k]
 
 
-@_kept(**_OPTIONS)
+@kept(**_OPTIONS)
 def _count_many(parts: Any, tiles: Any, right: Any) -> None:
     """The same for any number of coefficients."""
     best, lead, hits = np.empty(LANES, np.float32), np.empty(LANES, np.float32), np.empty(LANES, np.int32)

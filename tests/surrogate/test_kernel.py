@@ -1,4 +1,4 @@
-"""The kernel: its gradient is that of its values, it is a covariance, and its prior knows the lengths of the task vectors."""
+"""The kernel: it is a covariance, and its prior knows the lengths of the task vectors."""
 
 import pytest
 import torch
@@ -38,27 +38,11 @@ class TestCovariance:
 
 
 class TestGradient:
-    @given(st.integers(1, 5), st.integers(0, 1000))
-    def test_it_is_the_gradient_of_the_gram_matrix(self, dimension: int, seed: int) -> None:
-        prior = prior_from_gram(dimension, correlated(dimension, seed))
-        logs = (prior.center + 0.3 * normal(2 * dimension + 2, seed=seed)).requires_grad_()
-        points, adjoint = normal(7, dimension, seed=seed + 1), normal(7, 7, seed=seed + 2)
-        adjoint = adjoint + adjoint.T
-        kernel = Kernel.from_logs(logs, prior.correlation)
-        loss = (adjoint * (kernel.between(points, points) + kernel.noise * torch.eye(7))).sum()
-        (expected,) = torch.autograd.grad(loss, logs)
-        torch.testing.assert_close(kernel.gradient(points, kernel.terms(points), adjoint).detach(), expected, atol=1e-6, rtol=1e-6)
-
     def test_points_that_meet_have_a_finite_slope(self) -> None:
         kernel = Kernel.from_logs(torch.zeros(6, dtype=torch.float64), torch.eye(2, dtype=torch.float64))
         point = torch.full((1, 2), 0.3, dtype=torch.float64, requires_grad=True)
         (slope,) = torch.autograd.grad(kernel.between(point, point.detach()).sum(), point)
         assert bool(torch.isfinite(slope).all())
-
-    def test_the_gram_matrix_is_the_covariance_of_points_and_themselves(self) -> None:
-        kernel = Kernel.from_logs(0.3 * normal(6, seed=0), torch.eye(2, dtype=torch.float64))
-        points = normal(7, 2, seed=1)
-        torch.testing.assert_close(kernel.gram(kernel.terms(points)), kernel.between(points, points))
 
 
 class TestPrior:
@@ -73,7 +57,8 @@ class TestPrior:
         shift[:3] = 1.0
         scatter = torch.zeros(8, dtype=torch.float64)
         scatter[:3] = torch.tensor([2.0**0.5, -(2.0**-0.5), -(2.0**-0.5)])
-        assert float(prior.loss(prior.center + shift)[0]) < float(prior.loss(prior.center + scatter)[0])
+        losses = [prior.loss((prior.center + away).numpy())[0] for away in (shift, scatter)]
+        assert losses[0] < losses[1]
 
     def test_a_gram_matrix_of_another_size_is_refused(self) -> None:
         with pytest.raises(InvalidRequestError, match="3 x 3"):

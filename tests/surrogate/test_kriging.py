@@ -11,7 +11,7 @@ from torch import Tensor
 from surrogate.design import sobol_points
 from surrogate.errors import FitFailedError
 from surrogate.kernel import Kernel, prior_from_gram
-from surrogate.kriging import Kriging, fit_kriging, krige, loo_loss
+from surrogate.kriging import Kriging, fit_kriging, krige
 
 
 def process(trials: int, dimension: int, seed: int, noise: float = 1e-6) -> Kriging:
@@ -58,25 +58,6 @@ class TestLeaveOneOut:
             point = fitted.points[trial : trial + 1]
             torch.testing.assert_close(rest.weights(point) @ values[others], left_out[trial : trial + 1], atol=1e-4, rtol=1e-4)
             torch.testing.assert_close(rest.variance(point), fitted.loo_variance()[trial : trial + 1], atol=1e-4, rtol=1e-4)
-
-    def test_the_derivative_of_its_density_is_exact(self) -> None:
-        prior = prior_from_gram(3, None)
-        points = sobol_points(3, 10, 0)
-        values = columns(points, 30, 0)
-        moments = values @ values.T / 30
-        logs = prior.center - 0.4
-
-        def loss(vector: Tensor) -> Tensor:
-            return loo_loss(krige(Kernel.from_logs(vector, prior.correlation), points).residual, moments)[0]
-
-        fitted = krige(Kernel.from_logs(logs, prior.correlation), points)
-        slope = fitted.kernel.gradient(points, fitted.kernel.terms(points), loo_loss(fitted.residual, moments)[1])
-        step = 1e-5
-        for index in range(len(logs)):
-            shift = torch.zeros_like(logs)
-            shift[index] = step
-            expected = float(loss(logs + shift) - loss(logs - shift)) / (2 * step)
-            assert float(slope[index]) == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
 class TestFit:

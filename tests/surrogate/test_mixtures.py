@@ -38,7 +38,8 @@ class TestScore:
     def test_blocks_give_what_the_whole_gives(self, values: Tensor, weights: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
         whole = mixtures_of(values).score(weights, likelihood)[0]
         monkeypatch.setattr(mixtures, "BLOCK_BYTES", 4 * 120 * 2)
-        torch.testing.assert_close(mixtures_of(values).score(weights, likelihood)[0], whole)
+        # products of float32
+        torch.testing.assert_close(mixtures_of(values).score(weights, likelihood)[0], whole, atol=1e-5, rtol=1e-5)
 
     def test_no_block_exceeds_the_bound(self, values: Tensor, weights: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[int] = []

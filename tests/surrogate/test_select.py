@@ -14,7 +14,7 @@ from surrogate.history import History, Scale
 from surrogate.links import LinkName
 from surrogate.output_space import OutputSpace
 from surrogate.quadratic import Quadratic
-from surrogate.select import QuadraticOptions, fit_surrogate
+from surrogate.select import QuadraticOptions, fit_surrogate, fit_surrogates
 
 FREE = Scale(None, None)
 
@@ -40,6 +40,27 @@ class TestNamed:
         fit = fit_surrogate("output", wave_history(8))
         assert isinstance(fit, GaussianProcess)
         assert "no per-example outputs" in str(fit.diagnostics.details["choice"])
+
+
+class TestTasks:
+    def test_together_they_get_what_each_gets_alone(self, merged_digits: Any) -> None:
+        histories = [merged_digits.history(0, 14), merged_digits.history(1, 14)]
+        together = fit_surrogates("output", histories, merged_digits.gram)
+        alone = [fit_surrogate("output", history, merged_digits.gram) for history in histories]
+        new = sobol_points(3, 5, 1)
+        for one, other in zip(together, alone, strict=True):
+            assert one.diagnostics == other.diagnostics
+            assert torch.equal(one.predict(new).smoothed, other.predict(new).smoothed)
+
+    def test_every_task_is_fitted_as_its_own_trials_allow(self, merged_digits: Any) -> None:
+        told, bare = merged_digits.history(0, 14), merged_digits.history(1, 14)
+        fits = fit_surrogates("auto", [History(bare.coefficients, bare.scores, bare.scale), told], merged_digits.gram)
+        assert not isinstance(fits[0], OutputSpace)
+        assert isinstance(fits[1], OutputSpace)
+
+    def test_a_task_that_cannot_be_fitted_says_why(self, merged_digits: Any) -> None:
+        with pytest.raises(UnidentifiedError, match="length scales need 3 trials"):
+            fit_surrogates("output", [merged_digits.history(0, 14), merged_digits.history(1, 2)], merged_digits.gram)
 
 
 class TestAuto:

@@ -1,6 +1,6 @@
 """Surrogates of a study's tasks: pure functions of what was measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from surrogate.exact import Exact, fit_exact
 from surrogate.exact_front import find_exact_front
 from surrogate.history import FittedSurrogate, History, Prediction
 from surrogate.quadratic import fit_quadratic
-from surrogate.select import QuadraticOptions, fit_surrogate
+from surrogate.select import QuadraticOptions, fit_surrogates
 from surrogate.solve import predicted_utilities, solve_front
 from workers.engine.arrays import Evidence
 
@@ -21,15 +21,16 @@ Fits = Mapping[str, FittedSurrogate]
 
 def fit_tasks(evidence: Evidence) -> Fits:
     """One surrogate a task. Raises SurrogateError, above all UnidentifiedError where the trials are too few."""
-    return {task: _fit(evidence.spec.method, history, evidence.gram) for task, history in evidence.histories.items()}
+    method, histories = evidence.spec.method, list(evidence.histories.values())
+    return dict(zip(evidence.histories, _fit_histories(method, histories, evidence.gram), strict=True))
 
 
-def _fit(method: MethodSpec, history: History, gram: Tensor) -> FittedSurrogate:
+def _fit_histories(method: MethodSpec, histories: Sequence[History], gram: Tensor) -> Sequence[FittedSurrogate]:
     if method.name == "exact":
-        return fit_exact(history, method.seed)
+        return [fit_exact(history, method.seed) for history in histories]
     if method.surrogate == "quadratic":
-        return fit_quadratic(history, method.link, method.ridge)
-    return fit_surrogate(method.surrogate, history, gram, method.seed, QuadraticOptions(method.link, method.ridge))
+        return [fit_quadratic(history, method.link, method.ridge) for history in histories]
+    return fit_surrogates(method.surrogate, histories, gram, method.seed, QuadraticOptions(method.link, method.ridge))
 
 
 def solve_candidates(evidence: Evidence, fits: Fits, points: int) -> Tensor:
