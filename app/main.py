@@ -1,5 +1,8 @@
 """The HTTP application, put together: the only place that knows which adapters serve a request."""
 
+import sys
+
+import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from app.api.auth import KeyRing
@@ -35,6 +38,9 @@ from app.store.sql_catalog import open_catalog
 ROUTERS: tuple[APIRouter, ...] = (
     health, fronts, choose, studies, trials, events, metrics, docs, merges, hub, external, uploads, checkpoints, datasets, finetunes, pages,
 )
+SWITCH_SECONDS = 0.0005
+"""How long a thread that could go on waits for the one that runs."""
+GRACE_SECONDS = 5
 
 
 def create_app(settings: Settings, jobs: Jobs) -> FastAPI:
@@ -78,3 +84,10 @@ def build_app(service: Service) -> FastAPI:
     install_schema(app)
     app.add_middleware(Measured)
     return app
+
+
+def run_app(app: FastAPI, host: str, port: int) -> None:
+    """Serves the application in this process until it is told to end."""
+    # a look-up gives the interpreter away at every call of the database; at Python's 5 ms a turn, busy requests would hold it up for long
+    sys.setswitchinterval(SWITCH_SECONDS)
+    uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS)
