@@ -48,11 +48,12 @@ class GuardedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        needed, streams = scope_of(self), STREAM in (self.openapi_extra or {})
+        needed = scope_of(self)
+        takes_json = not _only_reads(self) and STREAM not in (self.openapi_extra or {})
 
         async def guarded(request: Request) -> Response:
             request.state.caller = await _authorise(request, needed)
-            return await handle(request if streams else _bounded(request))
+            return await handle(_bounded(request) if takes_json else request)
 
         return guarded
 
@@ -68,7 +69,11 @@ def scope_of(route: APIRoute) -> Scope:
     named = (route.openapi_extra or {}).get(SCOPE)
     if named is not None:
         return Scope(named)
-    return Scope.READ if set(route.methods or ()) <= {"GET", "HEAD"} else Scope.WRITE
+    return Scope.READ if _only_reads(route) else Scope.WRITE
+
+
+def _only_reads(route: APIRoute) -> bool:
+    return set(route.methods or ()) <= {"GET", "HEAD"}
 
 
 def caller_of(request: Request) -> Caller:
