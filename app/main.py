@@ -28,7 +28,7 @@ from app.api.service import Service
 from app.api.studies import router as studies
 from app.api.trials import router as trials
 from app.api.uploads import router as uploads
-from app.blobs.opening import open_place, open_remotes
+from app.blobs.opening import open_place, open_remotes, open_results
 from app.config import Settings
 from app.domain.errors import Fault, RefusedError
 from app.jobs.port import Jobs
@@ -58,8 +58,9 @@ def open_service(settings: Settings, jobs: Jobs) -> Service:
     settings.data.mkdir(parents=True, exist_ok=True)
     store = open_store(settings.database_url)
     blobs = open_place(settings.blobs, settings.data, settings.s3_endpoint, settings.cache_bytes)
+    results = open_results(settings.blobs, settings.data, settings.s3_endpoint, settings.cache_bytes)
     remotes = open_remotes(settings.buckets, settings.hub, settings.data, settings.s3_endpoint, settings.cache_bytes)
-    return Service(settings, store, open_catalog(settings.database_url), blobs, jobs, remotes)
+    return Service(settings, store, open_catalog(settings.database_url), blobs, results, jobs, remotes)
 
 
 def check_closed(service: Service) -> None:

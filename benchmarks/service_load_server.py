@@ -41,7 +41,7 @@ def service(folder: Path) -> FastAPI:
     study = Study(new_id("study"), spec, StudyStatus.SUBMITTED, now, now)
     found.store.add_study(study)
     found.store.step_study(study.id, StudyStatus.RUNNING)
-    found.store.finish(front_of(study.id, found.blobs.put(encode(candidates()).encode())))
+    found.store.finish(front_of(study.id, found.results.put(encode(candidates()).encode())))
     return build_app(found)
 
 

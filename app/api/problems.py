@@ -16,6 +16,7 @@ from starlette.routing import Match
 from app.domain.errors import (
     ConflictError,
     Fault,
+    GoneError,
     MergefrontError,
     NotFoundError,
     QuotaError,
@@ -35,6 +36,7 @@ _STATUS: tuple[tuple[type[Exception], HTTPStatus], ...] = (
     (RefusedError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (QuotaError, HTTPStatus.TOO_MANY_REQUESTS),
     (StorageFullError, HTTPStatus.INSUFFICIENT_STORAGE),
+    (GoneError, HTTPStatus.GONE),
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (ConflictError, HTTPStatus.CONFLICT),
     (UnmetError, HTTPStatus.UNPROCESSABLE_ENTITY),
@@ -50,6 +52,7 @@ _CODES: Mapping[int, str] = {
     404: "not_found",
     405: "method_not_allowed",
     406: "not_acceptable",
+    410: "gone",
     411: "length_required",
     413: "too_large",
     415: "media_type",

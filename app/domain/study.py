@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Literal
 
 from app.domain.errors import ConflictError
+from app.domain.ids import is_registered
 from app.domain.task import ExternalTask, Task, TaskSpec
 
 MethodName = Literal["map", "bayesian", "nested", "exact"]
@@ -118,6 +119,12 @@ class StudySpec:
     def tasks_here(self) -> tuple[TaskSpec, ...]:
         """Those that workers measure."""
         return tuple(task for task in self.tasks if isinstance(task, TaskSpec))
+
+    @property
+    def registered(self) -> frozenset[str]:
+        """The ids of the checkpoints and datasets that it names."""
+        tasks = [name.partition("#")[0] for task in self.tasks_here for name in (task.data, task.head or "")]
+        return frozenset(filter(is_registered, [self.models.base, *self.models.tuned.values(), *tasks]))
 
     @property
     def tasks_elsewhere(self) -> tuple[ExternalTask, ...]:

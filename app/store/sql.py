@@ -12,7 +12,7 @@ from app.domain.errors import ConflictError, NotFoundError
 from app.domain.front import Front
 from app.domain.study import Failure, Study, StudySpec, StudyStatus
 from app.domain.trial import MAX_ATTEMPTS, Lease, Measurement, Proposal, Trial, TrialStatus
-from app.store import rules
+from app.store import custody, rules
 from app.store.codec import decode
 from app.store.engine import connect, reading, writing
 from app.store.ledger import Ledger
@@ -21,7 +21,6 @@ from app.store.rows import event_of, event_row, leased_of, study_of, study_row
 from app.store.rules import LeasedTrial
 from app.store.schema import check_revision, upgrade
 from app.store.tables import events, fronts, studies, trials
-
 
 # made once: these two are asked with every request, and building them costs as much as answering them
 _STUDY = select(studies).where(studies.c.id == bindparam("id"))
@@ -40,6 +39,7 @@ class SqlStore(Store):
         first = rules.study_happening(study)
         try:
             with writing(self._engine) as connection:
+                custody.lock_registered(connection, study.tenant, study.spec.registered)
                 connection.execute(insert(studies).values(study_row(study)))
                 connection.execute(insert(events).values(event_row(Event(study.id, 1, first.kind, first.data, self._clock()))))
         except IntegrityError as error:
@@ -71,7 +71,9 @@ class SqlStore(Store):
 
     def extend(self, study_id: str, spec: StudySpec) -> Study:
         with self._held(study_id) as ledger:
-            return ledger.put_study(rules.extend_study(ledger.study, spec, ledger.at))
+            extended = rules.extend_study(ledger.study, spec, ledger.at)
+            ledger.keep_registered(spec)
+            return ledger.put_study(extended)
 
     def propose(self, study_id: str, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
         with self._held(study_id) as ledger:

@@ -129,6 +129,15 @@ holdings = Table(
     Column("size", BigInteger, nullable=False),
 )
 
+# bytes that somebody held once, and nobody does any more; whoever takes hold of them takes the row away
+unheld = Table(
+    "unheld",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
+    Index(None, "since"),
+)
+
 keys = Table(
     "keys",
     metadata,

@@ -23,7 +23,8 @@ def config(tmp_path):
     def read(*profiles, **environment):
         bare = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         words = [word for profile in profiles for word in ("--profile", profile)]
-        return subprocess.run([*program(), *words, "config"], cwd=tmp_path, env=bare | environment, capture_output=True, text=True, check=False)
+        command = [*program(), *words, "config"]
+        return subprocess.run(command, cwd=tmp_path, env=bare | environment, capture_output=True, text=True, check=False)
 
     return read
 
@@ -47,7 +48,8 @@ def test_every_service_is_read_with_all_profiles(services):
 
 def test_services_keep_to_their_profiles(services):
     read = services(*PROFILES, POSTGRES_PASSWORD="x")
-    assert {name: service["profiles"] for name, service in read.items() if service.get("profiles")} == {"worker-gpu": ["gpu"], "store": ["s3"]}
+    profiles = {name: service["profiles"] for name, service in read.items() if service.get("profiles")}
+    assert profiles == {"worker-gpu": ["gpu"], "store": ["s3"]}
 
 
 def test_variables_reach_every_part_of_the_service(services):

@@ -26,6 +26,7 @@ from app.main import build_app
 from app.store.codec import encode
 from app.store.memory import MemoryStore
 from app.store.memory_catalog import MemoryCatalog
+from app.store.memory_rows import MemoryRows
 
 TASKS = ("mnist", "landsat")
 
@@ -75,7 +76,7 @@ class House:
     def finish(self, study: Study, trials: int = 5) -> Front:
         """Runs the study by hand: a few trials, and a front."""
         self.measure(study, trials)
-        digest = self.service.blobs.put(encode(candidates_of()).encode())
+        digest = self.service.results.put(encode(candidates_of()).encode())
         front = replace(front_of(study.id), candidates=digest)
         self.store.finish(front)
         return front
@@ -138,7 +139,8 @@ def make_house(tmp_path, files) -> Callable[..., House]:
     def make(**settings: object) -> House:
         jobs = SentJobs()
         chosen = Settings(**{"data": tmp_path, "directories": (files,), "factories": (f"{files}/net.py:Net",)} | settings)
-        return House(Service(chosen, MemoryStore(), MemoryCatalog(), MemoryBlobs(tmp_path), jobs), jobs)
+        rows, results = MemoryRows(), MemoryBlobs(tmp_path)
+        return House(Service(chosen, MemoryStore(rows=rows), MemoryCatalog(rows), MemoryBlobs(tmp_path), results, jobs), jobs)
 
     return make
 
