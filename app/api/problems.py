@@ -19,6 +19,7 @@ from app.domain.errors import (
     GoneError,
     MergefrontError,
     NotFoundError,
+    NotReadyError,
     QuotaError,
     RefusedError,
     StorageFullError,
@@ -128,7 +129,8 @@ def translate(error: Exception) -> ProblemError:
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return ProblemError(500, "the service failed; its log says more", code="internal")
     assert isinstance(error, MergefrontError | CheckpointError | SurrogateError)  # the table holds no other
-    headers = {"Retry-After": str(RETRY_SECONDS)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    passing = status == HTTPStatus.SERVICE_UNAVAILABLE or isinstance(error, NotReadyError)
+    headers = {"Retry-After": str(RETRY_SECONDS)} if passing else {}
     return ProblemError(status, str(error), error.code, headers, _faults(error))
 
 

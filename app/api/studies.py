@@ -112,7 +112,9 @@ def cancel_study(study: StudyOf, service: ServiceOf) -> StudyShape:
     return study_shape(cancel(service.store, service.jobs, study))
 
 
-@router.post("/{reference}/extend", status_code=202, responses=problem_responses(400, 404, 409, 410, 413), summary="Extend a finished study")
+@router.post(
+    "/{reference}/extend", status_code=202, responses=problem_responses(400, 404, 409, 410, 413), summary="Extend a finished study"
+)
 def extend_study(extension: Extension, study: StudyOf, service: ServiceOf) -> StudyShape:
     """It goes on with more trials, as its next revision; the front stays until there is a new one."""
     return study_shape(extend(service.store, service.jobs, study, extension.trials))

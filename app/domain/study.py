@@ -162,7 +162,8 @@ class Failure:
 class Study:
     """One search and where it stands. `digests`: sha256 by input name, fixed when the study was submitted.
 
-    `tenant`: to whom it belongs, empty where there is but one. `revision`: how often budget was added to it.
+    `tenant`: to whom it belongs, empty where there is but one. `revision`: how often budget was added to it. `pairing`: the digest of the
+    stored checkpoints.pairing.Pairing of its model set, empty until its first trials are proposed.
     """
 
     id: str
@@ -174,6 +175,7 @@ class Study:
     failure: Failure | None = None
     tenant: str = ""
     revision: int = 0
+    pairing: str = ""
 
 
 def check_study_step(now: StudyStatus, then: StudyStatus) -> None:

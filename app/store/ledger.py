@@ -56,6 +56,10 @@ class Ledger:
         """Writes a heartbeat, which is no event."""
         self._connection.execute(update(tables.trials).where(tables.trials.c.id == lease.trial_id).values(until=lease.until))
 
+    def pair(self, study: Study) -> None:
+        """Writes its pairing, which is no event."""
+        self._connection.execute(update(tables.studies).where(tables.studies.c.id == study.id).values(pairing=study.pairing))
+
     def add_trials(self, trials: Sequence[Trial]) -> None:
         self._connection.execute(insert(tables.trials), [trial_row(LeasedTrial(trial)) for trial in trials])
         self.append(rules.proposed_happening(trials))

@@ -69,13 +69,14 @@ class MemoryStore(Store):
             holds.check_there(kept.registered, self._rows.registered(extended.tenant))
             return self._put_study(extended)
 
-    def propose(self, study_id: str, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
+    def propose(self, study_id: str, first: int, proposals: Sequence[Proposal], pairing: str = "") -> tuple[Trial, ...]:
         kept = [decode(Proposal, encode(proposal)) for proposal in proposals]
         with self._lock:
             study = self.study(study_id)
             rules.check_proposable(study, len(self.trials(study_id)), first)
             proposed = rules.number_trials(study, first, kept)
             if proposed:
+                self._studies[study_id] = rules.pair_study(study, pairing)
                 self._trials.update({trial.id: LeasedTrial(trial) for trial in proposed})
                 self._append(study_id, rules.proposed_happening(proposed))
             return proposed

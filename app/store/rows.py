@@ -24,6 +24,7 @@ def study_row(study: Study) -> dict[str, object]:
         "tenant": study.tenant,
         "name": study.spec.name,
         "revision": study.revision,
+        "pairing": study.pairing,
     }
 
 
@@ -38,6 +39,7 @@ def study_of(row: Row[Any]) -> Study:
         failure=_failure_of(row.failure),
         tenant=row.tenant,
         revision=row.revision,
+        pairing=row.pairing,
     )
 
 

@@ -75,11 +75,12 @@ class SqlStore(Store):
             ledger.keep_registered(spec)
             return ledger.put_study(extended)
 
-    def propose(self, study_id: str, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
+    def propose(self, study_id: str, first: int, proposals: Sequence[Proposal], pairing: str = "") -> tuple[Trial, ...]:
         with self._held(study_id) as ledger:
             rules.check_proposable(ledger.study, ledger.trial_count(), first)
             proposed = rules.number_trials(ledger.study, first, proposals)
             if proposed:
+                ledger.pair(rules.pair_study(ledger.study, pairing))
                 ledger.add_trials(proposed)
             return proposed
 

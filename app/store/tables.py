@@ -68,6 +68,7 @@ studies = Table(
     Column("tenant", String(64), nullable=False),
     Column("name", String(64), nullable=False),
     Column("revision", Integer, nullable=False),
+    Column("pairing", String(64), nullable=False, server_default=""),
     Index(None, "status"),
     Index(None, "tenant", "name"),
 )

@@ -27,6 +27,7 @@ from app.store.codec import encode
 from app.store.memory import MemoryStore
 from app.store.memory_catalog import MemoryCatalog
 from app.store.memory_rows import MemoryRows
+from checkpoints.pairing import Pairing
 
 TASKS = ("mnist", "landsat")
 
@@ -80,6 +81,13 @@ class House:
         front = replace(front_of(study.id), candidates=digest)
         self.store.finish(front)
         return front
+
+    def begin(self, study: Study, pairing: Pairing | None = None) -> Study:
+        """The study with its first trial proposed, as a worker does it once the checkpoints are held against each other."""
+        self.store.step_study(study.id, StudyStatus.RUNNING)
+        noted = self.service.results.put(encode(pairing or Pairing()).encode())
+        self.store.propose(study.id, 0, [Proposal("design", "search", (0.5, 0.5))], noted)
+        return self.store.study(study.id)
 
     def measure(self, study: Study, trials: int) -> None:
         if self.store.study(study.id).status is StudyStatus.SUBMITTED:

@@ -39,9 +39,8 @@ class Uploads(RuleBasedStateMachine):
     def begin(self):
         self.folder = tempfile.TemporaryDirectory()
         data = Path(self.folder.name)
-        self.service = Service(
-            Settings(data=data, quota_bytes=QUOTA), MemoryStore(), MemoryCatalog(), open_blobs(data / "blobs"), MemoryBlobs(data), SentJobs()
-        )
+        chosen, blobs, results = Settings(data=data, quota_bytes=QUOTA), open_blobs(data / "blobs"), MemoryBlobs(data)
+        self.service = Service(chosen, MemoryStore(), MemoryCatalog(), blobs, results, SentJobs())
         self.sent, self.places, self.stored = {}, {}, set()
         self.keys = {tenant: self.key(tenant) for tenant in TENANTS}
         self.restart()
