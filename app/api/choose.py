@@ -31,7 +31,9 @@ async def choose_merge(request: Request, reference: Reference, wish: ChoiceReque
     """Coefficients with predicted scores and intervals, from the surrogates; nothing is evaluated, and the same wish gets the same."""
     study = await study_named(request, reference)
     # a change of thread costs more than a choice: only what is read for the first time goes to one
-    offer: Offer = _offers.get(_key(study)) or await run_in_threadpool(offer_of, service_of(request), study)
+    offer = _offers.get(_key(study))
+    if offer is None:
+        offer = await run_in_threadpool(offer_of, service_of(request), study)
     bounds = [bound for constraint in wish.constraints for bound in constraint.bounds()]
     chosen = choice_shape(study.id, study.revision, offer.choose(wish.wish(), bounds))
     return Response(chosen.model_dump_json(), media_type="application/json")

@@ -154,6 +154,8 @@ def head_blob(digest: Digest, service: ServiceOf, intake: IntakeOf, caller: Call
 @router.delete("/blobs/{digest}", status_code=204, responses=problem_responses(404, 409), summary="Give stored bytes up")
 def delete_blob(digest: Digest, service: ServiceOf, caller: CallerOf) -> None:
     """They count no more. 409 while a checkpoint or a dataset of yours is made of them: drop that, and they go with it."""
+    if not is_digest(digest):
+        raise NotFoundError("these bytes are not stored")
     service.catalog.let_go(caller.tenant, digest)
 
 

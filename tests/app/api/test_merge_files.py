@@ -228,15 +228,17 @@ class TestPairing:
     def test_of_other_names_than_the_bases_is_known_before_any_front(self, house, client, files):
         weight = torch.arange(4.0).reshape(2, 2)
         save_file({"weight": weight}, files / "base.safetensors")
-        for name in ("mnist", "landsat"):
-            save_file({"net.weight": weight + 1}, files / f"{name}.safetensors")
-        study = house.begin(house.study(client), Pairing(dict.fromkeys(("mnist", "landsat"), {"net.weight": "weight"})))
+        for step, name in enumerate((MNIST, LANDSAT), 1):
+            save_file({"net.weight": weight + step}, files / f"{name}.safetensors")
+        study = house.begin(house.study(client), Pairing(dict.fromkeys((MNIST, LANDSAT), {"net.weight": "weight"})))
         place = client.post(f"/v1/studies/{study.id}/merges", json={"coefficients": [0.5, 0.25]}).headers["location"]
-        assert load(read(client, place, "model.safetensors").content)["weight"].equal(weight + 0.75)
+        assert load(read(client, place, "base.safetensors").content)["weight"].equal(weight + 0.5 + 2 * 0.25)
 
 
 class TestDroppedInputs:
     def test_are_told_and_the_study_stays(self, house, client, files):
+        for seed, name in enumerate((MNIST, LANDSAT), 2):
+            save_file({"weight": torch.full((2, 2), float(seed))}, files / f"{name}.safetensors")
         content = save({"weight": torch.ones(2, 2)})
         digest = sha256(content).hexdigest()
         client.put(f"/v1/blobs/{digest}", content=content)
