@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     hub: bool = Field(False, description="Whether hf://repo@commit references are read.")
     cache_bytes: int = Field(20 * 2**30, ge=0, description="Size of a worker's local cache of blobs.")
     quota_bytes: int = Field(0, ge=0, description="What one tenant may store; 0 for no bound.")
+    grace_seconds: float = Field(86_400.0, ge=0, description="How long bytes are kept that no tenant holds any more.")
     body_bytes: int = Field(1 << 20, ge=1, description="Largest JSON body.")
     lease_seconds: float = Field(60.0, gt=0)
     sweep_seconds: float = Field(5.0, gt=0)

@@ -1,5 +1,8 @@
 """The HTTP application, put together: the only place that knows which adapters serve a request."""
 
+import sys
+
+import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from app.api.auth import KeyRing
@@ -25,7 +28,7 @@ from app.api.service import Service
 from app.api.studies import router as studies
 from app.api.trials import router as trials
 from app.api.uploads import router as uploads
-from app.blobs.opening import open_place, open_remotes
+from app.blobs.opening import open_place, open_remotes, open_results
 from app.config import Settings
 from app.domain.errors import Fault, RefusedError
 from app.jobs.port import Jobs
@@ -35,6 +38,9 @@ from app.store.sql_catalog import open_catalog
 ROUTERS: tuple[APIRouter, ...] = (
     health, fronts, choose, studies, trials, events, metrics, docs, merges, hub, external, uploads, checkpoints, datasets, finetunes, pages,
 )
+SWITCH_SECONDS = 0.0005
+"""How long a thread that could go on waits for the one that runs."""
+GRACE_SECONDS = 5
 
 
 def create_app(settings: Settings, jobs: Jobs) -> FastAPI:
@@ -52,8 +58,9 @@ def open_service(settings: Settings, jobs: Jobs) -> Service:
     settings.data.mkdir(parents=True, exist_ok=True)
     store = open_store(settings.database_url)
     blobs = open_place(settings.blobs, settings.data, settings.s3_endpoint, settings.cache_bytes)
+    results = open_results(settings.blobs, settings.data, settings.s3_endpoint, settings.cache_bytes)
     remotes = open_remotes(settings.buckets, settings.hub, settings.data, settings.s3_endpoint, settings.cache_bytes)
-    return Service(settings, store, open_catalog(settings.database_url), blobs, jobs, remotes)
+    return Service(settings, store, open_catalog(settings.database_url), blobs, results, jobs, remotes)
 
 
 def check_closed(service: Service) -> None:
@@ -78,3 +85,10 @@ def build_app(service: Service) -> FastAPI:
     install_schema(app)
     app.add_middleware(Measured)
     return app
+
+
+def run_app(app: FastAPI, host: str, port: int) -> None:
+    """Serves the application in this process until it is told to end."""
+    # a look-up gives the interpreter away at every call of the database; at Python's 5 ms a turn, busy requests would hold it up for long
+    sys.setswitchinterval(SWITCH_SECONDS)
+    uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS)

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import uvicorn
 from fastapi import FastAPI
 
 from app.config import Settings
@@ -17,7 +16,7 @@ from app.domain.key import Key, Scope, digest_secret
 from app.domain.study import FactoryArchitecture, ModelSetSpec, Study, StudySpec, StudyStatus
 from app.domain.task import SplitShares, TaskSpec
 from app.jobs.inline import InlineJobs
-from app.main import build_app, open_service
+from app.main import build_app, open_service, run_app
 from app.store.codec import encode
 
 STUDY, KEY = sys.argv[2:4]
@@ -27,8 +26,7 @@ POINTS, CANDIDATES = 100, 2000
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        # as `mergefront api` runs it
-        uvicorn.run(service(Path(folder)), host="127.0.0.1", port=int(sys.argv[1]), log_config=None, access_log=False)
+        run_app(service(Path(folder)), "127.0.0.1", int(sys.argv[1]))
 
 
 def service(folder: Path) -> FastAPI:
@@ -43,7 +41,7 @@ def service(folder: Path) -> FastAPI:
     study = Study(new_id("study"), spec, StudyStatus.SUBMITTED, now, now)
     found.store.add_study(study)
     found.store.step_study(study.id, StudyStatus.RUNNING)
-    found.store.finish(front_of(study.id, found.blobs.put(encode(candidates()).encode())))
+    found.store.finish(front_of(study.id, found.results.put(encode(candidates()).encode())))
     return build_app(found)
 
 

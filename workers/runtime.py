@@ -8,7 +8,7 @@ from functools import partial
 from app.actions.finetunes import local_finetune, register_adapter
 from app.actions.localise import Source, local_spec
 from app.actions.register import Registry
-from app.blobs.opening import open_place, open_remotes
+from app.blobs.opening import open_place, open_remotes, open_results
 from app.config import Settings
 from app.domain.study import Study, StudySpec
 from app.jobs.celery_producer import CeleryJobs
@@ -37,7 +37,7 @@ def open_workshop(settings: Settings) -> Workshop:
     localise = partial(local_spec, open_catalog(settings.database_url), source)
     return Workshop(
         store,
-        blobs,
+        open_results(settings.blobs, settings.data, settings.s3_endpoint, settings.cache_bytes),
         CeleryJobs(settings.broker),
         keep_latest(_builder(settings, localise)),
         owner=f"{socket.gethostname()}-{os.getpid()}",

@@ -3,8 +3,11 @@
 import logging
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from threading import Event
 
+from app.blobs.opening import open_place
+from app.blobs.port import Blobs
 from app.config import Settings
 from app.domain.errors import UnavailableError
 from app.domain.finetune import Finetune
@@ -49,9 +52,11 @@ def run_sweeper(settings: Settings, stop: Event) -> None:
     """Sweeps until `stop` is set; what is out of reach is tried again with the next round."""
     store, jobs = open_store(settings.database_url), CeleryJobs(settings.broker)
     catalog = open_catalog(settings.database_url)
-    patient = PatientJobs(jobs, settings.sweep_seconds, time.time)
+    blobs = open_place(settings.blobs, settings.data, settings.s3_endpoint, settings.cache_bytes)
+    patient, grace = PatientJobs(jobs, settings.sweep_seconds, time.time), timedelta(seconds=settings.grace_seconds)
     while not stop.wait(settings.sweep_seconds):
         _round(store, catalog, jobs, patient)
+        _sweep_out(catalog, blobs, grace)
     jobs.close()
     catalog.close()
     store.close()
@@ -62,6 +67,19 @@ def sweep_finetunes(catalog: Catalog, jobs: Jobs, now: float) -> None:
     for finetune in catalog.every(Finetune):
         if finetune.waits(now):
             jobs.send("train_adapter", finetune.id)
+
+
+def sweep_blobs(catalog: Catalog, blobs: Blobs, before: datetime) -> int:
+    """Deletes the bytes that nobody has held or announced since before then. Returns how many."""
+    return sum(catalog.discard(digest, before, blobs.delete) for digest in catalog.unheld(before))
+
+
+def _sweep_out(catalog: Catalog, blobs: Blobs, grace: timedelta) -> None:
+    try:
+        if deleted := sweep_blobs(catalog, blobs, datetime.now(UTC) - grace):
+            log.info("deleted %d blobs that nobody holds", deleted)
+    except UnavailableError as error:
+        log.warning("no bytes are deleted: %s", error)
 
 
 def _round(store: Store, catalog: Catalog, jobs: CeleryJobs, patient: PatientJobs) -> None:

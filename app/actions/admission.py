@@ -6,6 +6,7 @@ from pathlib import Path
 
 from app.domain.checkpoint import Checkpoint, Dataset
 from app.domain.errors import Fault, NotFoundError
+from app.domain.ids import is_registered
 from app.domain.study import FactoryArchitecture, StudySpec
 from app.store.catalog import Catalog
 from checkpoints.digest import digest_file, digest_layout
@@ -43,11 +44,6 @@ def allowance_of(factories: Sequence[str], directories: Sequence[Path]) -> Allow
     """The allowance that an operator's settings state."""
     split = [factory.rpartition(":") for factory in factories]
     return Allowance(frozenset(f"{Path(file).resolve()}:{name}" for file, _, name in split), tuple(directories))
-
-
-def is_registered(place: str) -> bool:
-    """Whether an input is named by the id of something registered."""
-    return place.startswith(("ckpt_", "ds_"))
 
 
 def _inputs(spec: StudySpec) -> Iterator[tuple[str, str, type[Checkpoint] | type[Dataset]]]:

@@ -31,9 +31,10 @@ class Offer:
     def __init__(self, candidates: Candidates) -> None:
         self.candidates = candidates
         self._sign = np.where(candidates.maximize, 1.0, -1.0)
-        self._heights = np.array(candidates.smoothed) * self._sign
-        self._ideal = np.array(candidates.ideal) * self._sign
-        self._unit = np.abs(np.array(candidates.ideal) - np.array(candidates.nadir))
+        # tasks x candidates: a row a task, so that all that is done runs along memory
+        self._heights = np.ascontiguousarray((np.array(candidates.smoothed) * self._sign).T)
+        self._unit = np.abs(np.array(candidates.ideal) - np.array(candidates.nadir))[:, None]
+        self._short = ((np.array(candidates.ideal) * self._sign)[:, None] - self._heights) / self._unit
 
     def choose(self, wish: Wish, bounds: Sequence[Bound] = ()) -> Choice:
         """The candidate that serves `wish` best within `bounds`.
@@ -53,25 +54,25 @@ class Offer:
                 share = self._vector(dict.fromkeys(self.candidates.tasks, 0.0) | dict(weights), "weight")
                 if not (share >= 0).all() or not share.sum() > 0:
                     raise InvalidRequestError("weights are 0 or more, at least one above 0")
-                return _worst((self._ideal - self._heights) / self._unit * (share / share.sum()))
+                return _worst(self._short * (share / share.sum())[:, None])
             case Target(scores):
-                return _worst((self._vector(scores, "target score") * self._sign - self._heights) / self._unit)
+                return _worst(((self._vector(scores, "target score") * self._sign)[:, None] - self._heights) / self._unit)
             case Balance():
-                return np.asarray(((self._ideal - self._heights) / self._unit).mean(1))
+                return np.asarray(self._short.mean(0))
             case Best(task):
-                return np.asarray(-self._heights[:, self._position(task)])
+                return np.asarray(-self._heights[self._position(task)])
             case _:
                 assert_never(wish)
 
     def _kept(self, bounds: Sequence[Bound]) -> NDArray[np.bool_]:
-        kept = np.ones(len(self._heights), dtype=bool)
+        kept = np.ones(self._heights.shape[1], dtype=bool)
         for bound in bounds:
             kept &= self._slack(bound) >= 0
         return kept
 
     def _slack(self, bound: Bound) -> Numbers:
         place = self._position(bound.task)
-        slack: Numbers = self._heights[:, place] * self._sign[place] - bound.bound
+        slack: Numbers = self._heights[place] * self._sign[place] - bound.bound
         return slack if bound.at_least else -slack
 
     def _infeasible(self, bounds: Sequence[Bound]) -> InfeasibleError:
@@ -104,4 +105,4 @@ class Offer:
 
 
 def _worst(losses: Numbers) -> Numbers:
-    return np.asarray(losses.max(1) + AUGMENTATION * losses.sum(1))
+    return np.asarray(losses.max(0) + AUGMENTATION * losses.sum(0))

@@ -11,6 +11,7 @@ from pathlib import Path
 from app.actions.admission import Allowance, admit
 from app.actions.localise import Source, local_spec
 from app.actions.register import Given, Registry, register_checkpoint, register_dataset
+from app.blobs.digest import digest_of_file
 from app.domain.errors import ConflictError, Fault, UnavailableError
 from app.domain.finetune import Finetune, FinetuneSpec, FinetuneStatus
 from app.domain.ids import new_id
@@ -85,7 +86,9 @@ def register_adapter(registry: Registry, finetune: Finetune, directory: Path) ->
 
 
 def _store(registry: Registry, finetune: Finetune, directory: Path, names: Sequence[str]) -> dict[str, str]:
-    digests = {name: registry.source.blobs.put_file(directory / name) for name in names}
+    digests = {name: digest_of_file(directory / name) for name in names}
     for name, digest in digests.items():
+        # held first: what nobody holds may be swept away
         registry.catalog.hold(finetune.tenant, Holding(digest, (directory / name).stat().st_size))
+        registry.source.blobs.put_file(directory / name)
     return digests

@@ -7,18 +7,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from app.actions.admission import is_registered
 from app.blobs.port import Blobs
 from app.blobs.remote import Remotes, is_remote
 from app.domain.checkpoint import Checkpoint, Dataset
-from app.domain.errors import Fault, RefusedError, UnavailableError
+from app.domain.errors import Fault, GoneError, NotFoundError, RefusedError, UnavailableError
+from app.domain.ids import is_registered
 from app.domain.study import ModelSetSpec, Study, StudySpec
 from app.domain.task import ExternalTask, Task
 from app.store.catalog import Catalog
 from checkpoints.acceptance import stray_faults
 from checkpoints.digest import digest_file, digest_layout
 from checkpoints.layout import open_layout
+
+Registered = TypeVar("Registered", Checkpoint, Dataset)
 
 
 @dataclass(frozen=True)
@@ -34,18 +37,18 @@ def local_spec(catalog: Catalog, source: Source, study: Study) -> StudySpec:
     """The study's spec with every registered id in it replaced by a path; its files are then linked below the source's `place`.
 
     Processes may share the place. Call it again before files are opened anew: a bounded cache may have let go of them meanwhile.
-    Raises NotFoundError for what is no longer registered, RefusedError for what lies elsewhere and was changed since it was registered,
+    Raises GoneError for what is no longer registered, RefusedError for what lies elsewhere and was changed since it was registered,
     UnavailableError where bytes cannot be had.
     """
 
     def weights(name: str) -> str:
-        return str(local_weights(source, catalog.one(Checkpoint, study.tenant, name))) if is_registered(name) else name
+        return str(local_weights(source, _registered(catalog, Checkpoint, study, name))) if is_registered(name) else name
 
     def file(name: str) -> str:
         if not is_registered(name):
             return name
         in_checkpoint = name.startswith("ckpt_")
-        record = catalog.one(Checkpoint, study.tenant, name) if in_checkpoint else catalog.one(Dataset, study.tenant, name)
+        record = _registered(catalog, Checkpoint, study, name) if in_checkpoint else _registered(catalog, Dataset, study, name)
         return str(local_file(source, record))
 
     models = study.spec.models
@@ -98,6 +101,13 @@ def local_file(source: Source, record: Checkpoint | Dataset) -> Path:
         return path / next(iter(record.files))
     _check_unchanged(record, digest_file(path))
     return path
+
+
+def _registered(catalog: Catalog, kind: type[Registered], study: Study, name: str) -> Registered:
+    try:
+        return catalog.one(kind, study.tenant, name)
+    except NotFoundError as error:
+        raise GoneError(f"{name} was dropped: what {study.id} names is read no more; its records stay") from error
 
 
 def _check_unchanged(record: Checkpoint | Dataset, digest: str) -> None:

@@ -8,8 +8,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from app.actions.choose import Choice
+from app.actions.studies import has_ended
 from app.domain.columns import provisional_columns
-from app.domain.errors import ConflictError, Fault, NotFoundError, RefusedError
+from app.domain.errors import ConflictError, Fault, NotFoundError, NotReadyError, RefusedError
 from app.domain.front import Front
 from app.domain.ids import new_id
 from app.domain.merge import Merge
@@ -37,20 +38,23 @@ def merge_at_choice(study: Study, front: Front, choice: Choice) -> Merge:
 
 
 def merge_at(study: Study, front: Front | None, names: Sequence[str], coefficients: Sequence[float]) -> Merge:
-    """The merge at any coefficients. `names`: of the study's D coefficients; `front`: where there is one. Raises RefusedError."""
+    """The merge at any coefficients. `names`: of the study's D coefficients; `front`: where there is one.
+
+    Raises RefusedError; NotReadyError while no worker has held the checkpoints against each other.
+    """
     if len(coefficients) != len(names):
         problem = f"{len(coefficients)} given, {len(names)} needed: {', '.join(names)}"
         raise RefusedError([Fault("coefficients", problem)])
     if not all(map(math.isfinite, coefficients)):
         raise RefusedError([Fault("coefficients", "every one is a finite number")])
-    return _merge(study, tuple(coefficients), front.pairing if front else "", "named by its coefficients")
+    return _merge(study, tuple(coefficients), _pairing(study, front), "named by its coefficients")
 
 
 def merge_of_trial(study: Study, proposal: Proposal) -> Merge:
     """What a trial measures, whose transform may be a baseline's."""
     transform = None if proposal.transform == study.spec.transform else proposal.transform
     measured = study if transform is None else replace(study, spec=replace(study.spec, transform=transform))
-    return replace(_merge(measured, proposal.coefficients, "", "measured by a trial"), transform=transform)
+    return replace(_merge(measured, proposal.coefficients, study.pairing, "measured by a trial"), transform=transform)
 
 
 def base_of(study: Study, front: Front) -> Merge:
@@ -94,6 +98,16 @@ def _all_merges(catalog: Catalog, tenant: str, after: str) -> Iterator[Merge]:
     while page := catalog.page(Merge, tenant, after, _PAGE):
         yield from page
         after = page[-1].id
+
+
+def _pairing(study: Study, front: Front | None) -> str:
+    if study.pairing:
+        return study.pairing
+    if front is not None:
+        return front.pairing
+    if has_ended(study):
+        raise ConflictError(f"study {study.id} was {study.status} before anybody held its checkpoints against each other: it has no merges")
+    raise NotReadyError(f"study {study.id} has not begun: which tensors of its checkpoints pair is known with its first trials")
 
 
 def _merge(study: Study, coefficients: tuple[float, ...], pairing: str, how: str) -> Merge:

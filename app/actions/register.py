@@ -13,11 +13,9 @@ from app.blobs.remote import is_remote
 from app.datasets.check import input_value_faults
 from app.datasets.read import read_dataset
 from app.domain.checkpoint import Checkpoint, Dataset
-from app.domain.errors import ConflictError, Fault, NotFoundError, RefusedError
+from app.domain.errors import Fault, NotFoundError, RefusedError
 from app.domain.ids import new_id
-from app.domain.study import StudySpec
 from app.store.catalog import Catalog
-from app.store.port import Store
 from checkpoints.acceptance import check_fits, stray_faults
 from checkpoints.digest import digest_file, digest_layout
 from checkpoints.errors import CheckpointError
@@ -81,14 +79,6 @@ def register_dataset(registry: Registry, tenant: str, given: Given) -> Dataset:
     return _once(registry.catalog, made)
 
 
-def unregister(catalog: Catalog, store: Store, record: Checkpoint | Dataset) -> None:
-    """The record is gone; its bytes stay with the tenant. Raises ConflictError while a study that has not ended names it."""
-    users = [study for study in _open_studies(store, record.tenant) if record.id in _names(study)]
-    if users:
-        raise ConflictError(f"in use by {', '.join(study.name for study in users[:5])}: cancel it first, or wait for its end")
-    catalog.remove(record)
-
-
 def _remote_checkpoint(registry: Registry, tenant: str, reference: str, base: str | None) -> Checkpoint:
     if base is not None:
         raise RefusedError([Fault("base", "what lies elsewhere is held against its base when a study reads it: leave this out")])
@@ -99,19 +89,6 @@ def _remote_checkpoint(registry: Registry, tenant: str, reference: str, base: st
 def _remote_dataset(registry: Registry, tenant: str, reference: str) -> Dataset:
     found = look_at_data(registry.source.remotes, reference)
     return Dataset(new_id("ds"), tenant, found.digest, found.size, datetime.now(UTC), found.files, reference)
-
-
-def _open_studies(store: Store, tenant: str) -> Iterator[StudySpec]:
-    last, page = "", store.studies(limit=1000, tenant=tenant)
-    while page:
-        yield from (study.spec for study in page if study.status in ("submitted", "running"))
-        last = page[-1].id
-        page = store.studies(last, 1000, tenant)
-
-
-def _names(spec: StudySpec) -> set[str]:
-    tasks = [name.partition("#")[0] for task in spec.tasks_here for name in (task.data, task.head or "")]
-    return {spec.models.base, *spec.models.tuned.values(), *tasks}
 
 
 def _root(registry: Registry, given: Given) -> Path:
@@ -199,7 +176,7 @@ def _once(catalog: Catalog, made: Registered) -> Registered:
     for there in catalog.with_digest(type(made), made.tenant, made.digest):
         if (there.files, there.reference) == (made.files, made.reference):
             return there
-    catalog.add(made)
+    catalog.register(made)
     return made
 
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
-from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Message, Receive
 
@@ -24,7 +23,10 @@ STREAM = "x-stream"
 KEY_SECONDS = 5.0
 """For how long a key that was removed may still be taken."""
 
-_bearer = HTTPBearer(auto_error=False, scheme_name="key", description="An API key, made by `mergefront key create`.")
+SECURITY: dict[str, Any] = {
+    "key": {"type": "http", "scheme": "bearer", "description": "An API key, made by `mergefront key create`."},
+}
+"""What OpenAPI tells of keys."""
 _UNAUTHORIZED = {"WWW-Authenticate": 'Bearer realm="mergefront"'}
 
 
@@ -39,12 +41,19 @@ class Caller:
 class GuardedRoute(APIRoute):
     """A call that needs a key with its scope: read for GET and HEAD, write for the others, unless `x-scope` names another."""
 
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        # told to OpenAPI here: as a dependency of the framework's it would be gone through again with every request
+        described = {"security": [{name: [] for name in SECURITY}], **(options.pop("openapi_extra", None) or {})}
+        super().__init__(path, endpoint, openapi_extra=described, **options)
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        needed = scope_of(self)
+        takes_json = not _only_reads(self) and STREAM not in (self.openapi_extra or {})
 
         async def guarded(request: Request) -> Response:
-            request.state.caller = await _authorise(request, scope_of(self))
-            return await handle(request if STREAM in (self.openapi_extra or {}) else _bounded(request))
+            request.state.caller = await _authorise(request, needed)
+            return await handle(_bounded(request) if takes_json else request)
 
         return guarded
 
@@ -52,7 +61,7 @@ class GuardedRoute(APIRoute):
 def guarded_router(prefix: str, tag: str) -> APIRouter:
     """A router whose every call needs a key; all routers of the service but health and pages are made here."""
     problems = problem_responses(401, 403, 422, 503)
-    return APIRouter(prefix=prefix, tags=[tag], route_class=GuardedRoute, dependencies=[Depends(_bearer)], responses=problems)
+    return APIRouter(prefix=prefix, tags=[tag], route_class=GuardedRoute, responses=problems)
 
 
 def scope_of(route: APIRoute) -> Scope:
@@ -60,7 +69,11 @@ def scope_of(route: APIRoute) -> Scope:
     named = (route.openapi_extra or {}).get(SCOPE)
     if named is not None:
         return Scope(named)
-    return Scope.READ if set(route.methods or ()) <= {"GET", "HEAD"} else Scope.WRITE
+    return Scope.READ if _only_reads(route) else Scope.WRITE
+
+
+def _only_reads(route: APIRoute) -> bool:
+    return set(route.methods or ()) <= {"GET", "HEAD"}
 
 
 def caller_of(request: Request) -> Caller:

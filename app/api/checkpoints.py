@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Response
 
-from app.actions.register import Registry, register_checkpoint, unregister
+from app.actions.register import Registry, register_checkpoint
 from app.api.auth import CallerOf, ServiceOf, guarded_router
 from app.api.paging import Cursor, Limit, after, cursor_of
 from app.api.problems import problem_responses
@@ -36,7 +36,7 @@ CheckpointOf = Annotated[Checkpoint, Depends(checkpoint_named)]
 
 @router.post(
     "", status_code=201, summary="Register a checkpoint",
-    responses=_MADE | problem_responses(400, 413, 507),
+    responses=_MADE | problem_responses(400, 409, 413, 507),
 )
 def post_checkpoint(registration: CheckpointRegistration, registry: RegistryOf, caller: CallerOf, response: Response) -> CheckpointShape:
     """Every value is read once: no pickle, no broken header, no NaN. All that is wrong is told at once. The same files keep their id."""
@@ -60,5 +60,5 @@ def get_checkpoint(checkpoint: CheckpointOf) -> CheckpointShape:
 
 @router.delete("/{checkpoint_id}", status_code=204, responses=problem_responses(404, 409), summary="Drop a checkpoint")
 def delete_checkpoint(checkpoint: CheckpointOf, service: ServiceOf) -> None:
-    """409 while a study that has not ended names it. The uploaded bytes stay yours."""
-    unregister(service.catalog, service.store, checkpoint)
+    """409 while a study or a fine-tuning that has not ended names it. Uploaded bytes that nothing else of yours is made of are given up."""
+    service.catalog.unregister(checkpoint)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Response
 
-from app.actions.register import register_dataset, unregister
+from app.actions.register import register_dataset
 from app.api.auth import CallerOf, ServiceOf, guarded_router
 from app.api.checkpoints import RegistryOf
 from app.api.paging import Cursor, Limit, after, cursor_of
@@ -32,7 +32,7 @@ DatasetOf = Annotated[Dataset, Depends(dataset_named)]
 
 @router.post(
     "", status_code=201, summary="Register a dataset",
-    responses=_MADE | problem_responses(400, 413, 507),
+    responses=_MADE | problem_responses(400, 409, 413, 507),
 )
 def post_dataset(registration: DatasetRegistration, registry: RegistryOf, caller: CallerOf, response: Response) -> DatasetShape:
     """It is read through once; all that is wrong is told at once. The same file keeps its id."""
@@ -56,5 +56,5 @@ def get_dataset(dataset: DatasetOf) -> DatasetShape:
 
 @router.delete("/{dataset_id}", status_code=204, responses=problem_responses(404, 409), summary="Drop a dataset")
 def delete_dataset(dataset: DatasetOf, service: ServiceOf) -> None:
-    """409 while a study that has not ended names it. The uploaded bytes stay yours."""
-    unregister(service.catalog, service.store, dataset)
+    """409 while a study or a fine-tuning that has not ended names it. Uploaded bytes that nothing else of yours is made of are given up."""
+    service.catalog.unregister(dataset)

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic.json_schema import models_json_schema
 
+from app.api.auth import SECURITY
 from app.api.links import link_calls
 from app.api.manifests import SHAPES
 from app.api.problems import Problem, ProblemError
@@ -75,8 +76,9 @@ def _described(app: FastAPI) -> dict[str, Any]:
     schema = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
     models: Any = [(model, "validation") for model in (*SHAPES, Problem)]
     _, shapes = models_json_schema(models, ref_template="#/components/schemas/{model}")
-    components: dict[str, Any] = schema.setdefault("components", {}).setdefault("schemas", {})
-    components.update(shapes["$defs"])
+    components: dict[str, Any] = schema.setdefault("components", {})
+    components.setdefault("schemas", {}).update(shapes["$defs"])
+    components["securitySchemes"] = SECURITY
     link_calls(schema)
     return schema
 

@@ -54,7 +54,7 @@ FinetuneOf = Annotated[Finetune, Depends(finetune_named)]
 
 @router.post(
     "", status_code=202, summary="Train an adapter", openapi_extra={"requestBody": FINETUNE_BODY},
-    responses=_ACCEPTED | problem_responses(400, 409, 413, 415),
+    responses=_ACCEPTED | problem_responses(400, 409, 410, 413, 415),
 )
 async def create_finetune(
     document: Document, service: ServiceOf, caller: CallerOf, response: Response, idempotency_key: IdempotencyKey = None

@@ -13,7 +13,7 @@ from app.api.kept import Kept
 from app.api.negotiation import media_type
 from app.api.problems import problem_responses
 from app.api.service import Service, service_of
-from app.api.studies import StudyOf
+from app.api.studies import Reference, StudyOf, study_named
 from app.domain.errors import NotFoundError
 from app.domain.front import Front
 from app.domain.study import Study
@@ -47,8 +47,10 @@ _PAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schem
 
 
 @router.get("/{reference}/front", response_class=Response, responses=_FORMS | problem_responses(404, 406), summary="Read the front")
-async def read_front(request: Request, study: StudyOf, format: Format = None) -> Response:
+async def read_front(request: Request, reference: Reference, format: Format = None) -> Response:
     """The points with predicted and measured scores. 404 while there is none; of a cancelled study `detail` says why."""
+    # asked for most of all calls: going through one more dependency would cost as much as the answer
+    study = await study_named(request, reference)
     form = media_type(request, _MEDIA, format)
     return await _answer(request, study, form, _MEDIA[form])
 

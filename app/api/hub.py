@@ -30,7 +30,7 @@ router = guarded_router("/hub", "hub")
 
 MAIN = "main"
 _POINT = re.compile(r"point-(\d{1,9})")
-_MISSING = problem_responses(404, 409)
+_MISSING = problem_responses(404, 409, 410)
 
 ModelName = Annotated[str, Path(description="`point-N` of the front, a merge's id, or `base`.", max_length=64, examples=["point-1"])]
 Revision = Annotated[str, Path(description="`main`, or the commit that `main` stands for.", max_length=64, examples=[MAIN])]

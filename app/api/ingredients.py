@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from app.actions.admission import is_registered
 from app.actions.localise import local_spec
 from app.actions.merge_files import Ingredients, VirtualFile, merge_files, open_ingredients
 from app.actions.weights import check_unchanged
 from app.api.kept import Kept
 from app.api.problems import ProblemError
 from app.api.service import Service
+from app.domain.ids import is_registered
 from app.domain.merge import Merge
 from app.domain.study import ModelSetSpec, Study
 from app.store.codec import decode
@@ -19,7 +19,7 @@ _open: Kept[Ingredients] = Kept(16)
 
 
 def files_of(service: Service, study: Study, merge: Merge, whole: bool = False) -> Mapping[str, VirtualFile]:
-    """The files of a merge by name. Raises NotFoundError and ConflictError where its checkpoints are gone or changed; CheckpointError."""
+    """The files of a merge by name. Raises GoneError and ConflictError where its checkpoints are gone or changed; CheckpointError."""
     study = merge.study(study)
     local = _local(service, study)
     key = study.id, merge.pairing, study.spec.transform, repr(local)
@@ -37,7 +37,7 @@ def file_named(files: Mapping[str, VirtualFile], name: str, headers: Mapping[str
 
 
 def _ingredients(service: Service, study: Study, local: ModelSetSpec, pairing: str) -> Ingredients:
-    known = decode(Pairing, service.blobs.get(pairing).decode()) if pairing else Pairing()
+    known = decode(Pairing, service.results.get(pairing).decode()) if pairing else Pairing()
     return open_ingredients(study, local, known)
 
 

@@ -29,7 +29,7 @@ _CREATED: dict[int | str, dict[str, Any]] = {
     200: {"description": "It was asked for before.", "model": MergeShape},
     201: {"description": "`Location` names the merge.", "model": MergeShape},
 }
-_WEIGHTS = problem_responses(404, 409)
+_WEIGHTS = problem_responses(404, 409, 410)
 
 MergeId = Annotated[str, Path(description="The merge's id.", max_length=64, examples=[MERGE_ID])]
 FileName = Annotated[str, Path(description="Path within the merge.", max_length=1024, examples=["model.safetensors"])]

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -30,6 +31,16 @@ class Figures:
         labels = ("method", "route", "status")
         self.requests = Counter("mergefront_requests", "Requests answered.", labels, registry=self.registry)
         self.seconds = Histogram("mergefront_request_seconds", "Time to the first byte.", ("method", "route"), registry=self.registry)
+        # the series by their labels: finding one in the registry costs as much as counting
+        self._series = lru_cache(maxsize=4096)(self._find_series)
+
+    def count(self, method: str, route: str, status: int, seconds: float) -> None:
+        counter, histogram = self._series(method, route, status)
+        counter.inc()
+        histogram.observe(seconds)
+
+    def _find_series(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        return self.requests.labels(method, route, status), self.seconds.labels(method, route)
 
 
 class StudyFigures(Collector):
@@ -63,8 +74,7 @@ class Measured:
                 route = _route(scope)
                 seconds = time.perf_counter() - started
                 log.info("%s %s: %d in %.1f ms", scope["method"], scope["path"], message["status"], 1e3 * seconds)
-                figures.requests.labels(scope["method"], route, message["status"]).inc()
-                figures.seconds.labels(scope["method"], route).observe(seconds)
+                figures.count(scope["method"], route, message["status"], seconds)
             await send(message)
 
         await self._app(scope, receive, counted)

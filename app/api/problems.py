@@ -16,8 +16,10 @@ from starlette.routing import Match
 from app.domain.errors import (
     ConflictError,
     Fault,
+    GoneError,
     MergefrontError,
     NotFoundError,
+    NotReadyError,
     QuotaError,
     RefusedError,
     StorageFullError,
@@ -35,6 +37,7 @@ _STATUS: tuple[tuple[type[Exception], HTTPStatus], ...] = (
     (RefusedError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (QuotaError, HTTPStatus.TOO_MANY_REQUESTS),
     (StorageFullError, HTTPStatus.INSUFFICIENT_STORAGE),
+    (GoneError, HTTPStatus.GONE),
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (ConflictError, HTTPStatus.CONFLICT),
     (UnmetError, HTTPStatus.UNPROCESSABLE_ENTITY),
@@ -50,6 +53,7 @@ _CODES: Mapping[int, str] = {
     404: "not_found",
     405: "method_not_allowed",
     406: "not_acceptable",
+    410: "gone",
     411: "length_required",
     413: "too_large",
     415: "media_type",
@@ -125,7 +129,8 @@ def translate(error: Exception) -> ProblemError:
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return ProblemError(500, "the service failed; its log says more", code="internal")
     assert isinstance(error, MergefrontError | CheckpointError | SurrogateError)  # the table holds no other
-    headers = {"Retry-After": str(RETRY_SECONDS)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    passing = status == HTTPStatus.SERVICE_UNAVAILABLE or isinstance(error, NotReadyError)
+    headers = {"Retry-After": str(RETRY_SECONDS)} if passing else {}
     return ProblemError(status, str(error), error.code, headers, _faults(error))
 
 

@@ -15,12 +15,15 @@ from app.store.port import Store
 
 @dataclass(frozen=True)
 class Service:
-    """`remotes`: where files are read that lie elsewhere; None where the operator allows no such place."""
+    """`blobs`: what tenants gave; `results`: what workers made of it, which stays. `remotes`: where files are read that lie elsewhere; None
+    where the operator allows no such place.
+    """
 
     settings: Settings
     store: Store
     catalog: Catalog
     blobs: Blobs
+    results: Blobs
     jobs: Jobs
     remotes: Remotes | None = None
 

@@ -50,7 +50,7 @@ StudyOf = Annotated[Study, Depends(study_named)]
 
 
 @router.post(
-    "", status_code=202, responses=_CREATED | problem_responses(400, 409, 413, 415), openapi_extra={"requestBody": REQUEST_BODY},
+    "", status_code=202, responses=_CREATED | problem_responses(400, 409, 410, 413, 415), openapi_extra={"requestBody": REQUEST_BODY},
     summary="Create a study",
 )
 async def create_study(
@@ -69,7 +69,7 @@ async def create_study(
 
 @router.put(
     "/{reference}", status_code=202, openapi_extra={"requestBody": REQUEST_BODY}, summary="Ensure a study",
-    responses=_CREATED | _THERE | problem_responses(400, 409, 413, 415),
+    responses=_CREATED | _THERE | problem_responses(400, 409, 410, 413, 415),
 )
 async def put_study(
     reference: Annotated[str, Path(description="The manifest's name.", max_length=64, examples=["images-2"])],
@@ -112,7 +112,9 @@ def cancel_study(study: StudyOf, service: ServiceOf) -> StudyShape:
     return study_shape(cancel(service.store, service.jobs, study))
 
 
-@router.post("/{reference}/extend", status_code=202, responses=problem_responses(400, 404, 409, 413), summary="Extend a finished study")
+@router.post(
+    "/{reference}/extend", status_code=202, responses=problem_responses(400, 404, 409, 410, 413), summary="Extend a finished study"
+)
 def extend_study(extension: Extension, study: StudyOf, service: ServiceOf) -> StudyShape:
     """It goes on with more trials, as its next revision; the front stays until there is a new one."""
     return study_shape(extend(service.store, service.jobs, study, extension.trials))

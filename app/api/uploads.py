@@ -151,6 +151,14 @@ def head_blob(digest: Digest, service: ServiceOf, intake: IntakeOf, caller: Call
     return Response(headers=_progress(held.size) | {"Content-Length": str(held.size)})
 
 
+@router.delete("/blobs/{digest}", status_code=204, responses=problem_responses(404, 409), summary="Give stored bytes up")
+def delete_blob(digest: Digest, service: ServiceOf, caller: CallerOf) -> None:
+    """They count no more. 409 while a checkpoint or a dataset of yours is made of them: drop that, and they go with it."""
+    if not is_digest(digest):
+        raise NotFoundError("these bytes are not stored")
+    service.catalog.let_go(caller.tenant, digest)
+
+
 @router.post("/blobs:missing", responses=problem_responses(400, 413), summary="Which bytes have to be uploaded?")
 def post_missing(asked: DigestList, intake: IntakeOf, caller: CallerOf) -> Missing:
     return Missing(missing=missing(intake, caller.tenant, asked.digests))

@@ -36,6 +36,12 @@ class Cache:
         self._make_room()
         return path
 
+    def drop(self, key: str) -> None:
+        """Gives up the file of `key`, on this machine."""
+        path = self._root / key[:2] / key
+        with writable(path):
+            path.unlink(missing_ok=True)
+
     def _bring(self, path: Path, fetch: Callable[[Path], None]) -> None:
         incoming = self._root / _INCOMING / secrets.token_hex(16)
         try:

@@ -66,6 +66,13 @@ class LocalBlobs(Blobs):
             raise NotFoundError(f"no blob {digest} in {self._root}")
         return self._path(digest)
 
+    def delete(self, digest: str) -> None:
+        path = self._path(digest)
+        if self.has(digest):
+            with writable(path):
+                path.unlink(missing_ok=True)
+                sync_directory(path.parent)
+
     def _path(self, digest: str) -> Path:
         return self._root / digest[:2] / digest[2:4] / digest
 

@@ -45,3 +45,7 @@ class MemoryBlobs(Blobs):
         if not path.exists():  # a reader may have it mapped
             path.write_bytes(content)
         return path
+
+    def delete(self, digest: str) -> None:
+        if self._contents.pop(digest, None) is not None:
+            (self._scratch / digest).unlink(missing_ok=True)

@@ -23,6 +23,11 @@ def open_place(url: str, data: Path, endpoint: str, cache_bytes: int) -> Blobs:
     return open_s3(url, endpoint, Cache(data / "cache", cache_bytes))
 
 
+def open_results(url: str, data: Path, endpoint: str, cache_bytes: int) -> Blobs:
+    """What workers make, beside the blobs of `open_place` and apart from them: those go when nobody holds them. Raises as that."""
+    return open_place(f"{url.rstrip('/')}/results", data, endpoint, cache_bytes) if url else open_blobs(data / "results")
+
+
 def open_remotes(buckets: Sequence[str], hub: bool, data: Path, endpoint: str, cache_bytes: int) -> Remotes:
     """The places that references may lead to: below each of `buckets` (s3://bucket/prefix), and any repository of the hub.
 

@@ -31,3 +31,6 @@ class Blobs(Protocol):
 
     def local(self, digest: str) -> Path:
         """A file with that content on this machine, unchecked, for readers that map files; not to be changed. Raises NotFoundError."""
+
+    def delete(self, digest: str) -> None:
+        """The content is there no more; done also where it was not. Whoever has opened it reads on. Nobody may be putting it meanwhile."""

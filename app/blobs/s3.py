@@ -112,6 +112,12 @@ class S3Blobs(Blobs):
             raise NotFoundError(f"no blob {digest}")
         return self._copies.path(digest, lambda path: self._fetch(digest, path))
 
+    def delete(self, digest: str) -> None:
+        if is_digest(digest):
+            with reachable(self._place(digest)):
+                self._client.delete_object(Bucket=self._bucket, Key=self._prefix + digest)
+            self._copies.drop(digest)
+
     def _upload(self, path: Path, digest: str) -> None:
         if self._size(digest) != path.stat().st_size:
             with reachable(self._place(digest)):

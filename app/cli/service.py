@@ -25,7 +25,6 @@ Factories = Annotated[
     str | None, typer.Option(metavar="FILE.py:CALLABLE,...", help="Factories that studies may name, code of yours.", show_default="none")
 ]
 
-_GRACE_SECONDS = 5
 _LOCK_SECONDS = 3.0  # what was killed a moment ago may hold the directory a moment longer
 
 
@@ -62,16 +61,11 @@ def serve(
 
 def api(host: Host = None, port: Port = None, data: Data = None, broker: Broker = None, factories: Factories = None) -> None:
     """The HTTP API alone."""
-    import uvicorn
-
     from app.jobs.celery_producer import CeleryJobs
-    from app.main import create_app
+    from app.main import create_app, run_app
 
     settings = settings_of(host=host, port=port, data=data, broker=broker, factories=factories)
-    application = create_app(settings, CeleryJobs(_broker_of(settings)))
-    uvicorn.run(
-        application, host=settings.host, port=settings.port, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS
-    )
+    run_app(create_app(settings, CeleryJobs(_broker_of(settings))), settings.host, settings.port)
 
 
 def worker(

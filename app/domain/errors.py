@@ -4,7 +4,9 @@ MergefrontError
 ├── RefusedError            refused              the input cannot be worked on; `faults` names everything that is wrong
 │   └── ManifestError       manifest             a study manifest with faults, each with the path of its key
 ├── NotFoundError           not_found            no such study, trial, checkpoint, dataset or merge
+│   └── GoneError           gone                 something that is named was dropped for good
 ├── ConflictError           conflict             the thing exists and differs, or its status does not allow the step
+│   ├── NotReadyError       not_ready            what the step needs comes by itself: ask again in a moment
 │   ├── StaleLeaseError     stale_lease          a worker wrote with a token that is no longer the current one
 │   └── OffsetError         offset               bytes that do not continue an upload where it stands; `offset` says where
 ├── QuotaError              quota                what one tenant may store is used up
@@ -51,8 +53,16 @@ class NotFoundError(MergefrontError):
     code = "not_found"
 
 
+class GoneError(NotFoundError):
+    code = "gone"
+
+
 class ConflictError(MergefrontError):
     code = "conflict"
+
+
+class NotReadyError(ConflictError):
+    code = "not_ready"
 
 
 class StaleLeaseError(ConflictError):

@@ -14,5 +14,10 @@ def new_id(kind: Kind) -> str:
     return f"{kind}_{_encode(time.time_ns() // 1_000_000, 10)}{_encode(secrets.randbits(80), 16)}"
 
 
+def is_registered(name: str) -> bool:
+    """Whether an input is named by the id of something registered."""
+    return name.startswith(("ckpt_", "ds_"))
+
+
 def _encode(number: int, length: int) -> str:
     return "".join(_ALPHABET[(number >> 5 * place) & 31] for place in reversed(range(length)))

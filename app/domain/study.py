@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Literal
 
 from app.domain.errors import ConflictError
+from app.domain.ids import is_registered
 from app.domain.task import ExternalTask, Task, TaskSpec
 
 MethodName = Literal["map", "bayesian", "nested", "exact"]
@@ -120,6 +121,12 @@ class StudySpec:
         return tuple(task for task in self.tasks if isinstance(task, TaskSpec))
 
     @property
+    def registered(self) -> frozenset[str]:
+        """The ids of the checkpoints and datasets that it names."""
+        tasks = [name.partition("#")[0] for task in self.tasks_here for name in (task.data, task.head or "")]
+        return frozenset(filter(is_registered, [self.models.base, *self.models.tuned.values(), *tasks]))
+
+    @property
     def tasks_elsewhere(self) -> tuple[ExternalTask, ...]:
         """Those that external evaluators score."""
         return tuple(task for task in self.tasks if isinstance(task, ExternalTask))
@@ -155,7 +162,8 @@ class Failure:
 class Study:
     """One search and where it stands. `digests`: sha256 by input name, fixed when the study was submitted.
 
-    `tenant`: to whom it belongs, empty where there is but one. `revision`: how often budget was added to it.
+    `tenant`: to whom it belongs, empty where there is but one. `revision`: how often budget was added to it. `pairing`: the digest of the
+    stored checkpoints.pairing.Pairing of its model set, empty until its first trials are proposed.
     """
 
     id: str
@@ -167,6 +175,7 @@ class Study:
     failure: Failure | None = None
     tenant: str = ""
     revision: int = 0
+    pairing: str = ""
 
 
 def check_study_step(now: StudyStatus, then: StudyStatus) -> None:

@@ -1,6 +1,6 @@
 """The port of what a service keeps beside studies: API keys, uploads, checkpoints, datasets, merges, fine-tunings, keyed requests."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -22,7 +22,16 @@ class Catalog(Protocol):
     """
 
     def add(self, record: Record) -> None:
-        """Raises ConflictError when the id exists."""
+        """Raises ConflictError when the id exists; for a fine-tuning GoneError, as `Store.add_study`."""
+
+    def register(self, record: Checkpoint | Dataset) -> None:
+        """As `add`, in one with the look at what it is made of: raises ConflictError also where the tenant no longer holds its bytes."""
+
+    def unregister(self, record: Checkpoint | Dataset) -> None:
+        """As `remove`; of its bytes the tenant goes on to hold only those that something else it registered is made of.
+
+        Raises ConflictError also while a study or a fine-tuning that has not ended names it.
+        """
 
     def one(self, kind: type[R], tenant: str, record_id: str) -> R:
         """Raises NotFoundError."""
@@ -43,10 +52,23 @@ class Catalog(Protocol):
         """As `replace`, but nothing takes its place."""
 
     def hold(self, tenant: str, holding: Holding) -> None:
-        """Notes that the tenant gave these bytes; once is enough."""
+        """Notes that the tenant gave these bytes; once is enough. From now on they stay."""
 
     def holdings(self, tenant: str, digests: Sequence[str]) -> tuple[Holding, ...]:
         """Which of these bytes the tenant gave."""
+
+    def let_go(self, tenant: str, digest: str) -> None:
+        """The tenant holds these bytes no more. Raises NotFoundError where it does not, ConflictError while something registered is made of
+        them.
+        """
+
+    def unheld(self, before: datetime, limit: int = 100) -> tuple[str, ...]:
+        """Digests of bytes whose last holder, or upload, went before then, longest ago first."""
+
+    def discard(self, digest: str, before: datetime, delete: Callable[[str], None]) -> bool:
+        """Has `delete` carried out on bytes that are unheld since before then; whether they were. Whoever announces or holds these bytes
+        meanwhile waits, and then finds them gone.
+        """
 
     def held_bytes(self, tenant: str) -> int:
         """The size of all that the tenant holds, and of all that its uploads announce."""

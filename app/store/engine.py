@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,14 @@ def writing(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that only reads, and waits for no writer. Raises UnavailableError."""
-    with _reachable(engine), engine.connect().execution_options(sqlite_begin="BEGIN DEFERRED") as connection:
+    with _reachable(engine), _deferred(engine).connect() as connection:
         yield connection
+
+
+@lru_cache(maxsize=16)
+def _deferred(engine: Engine) -> Engine:
+    """The same engine, whose transactions wait for no lock until they write."""
+    return engine.execution_options(sqlite_begin="BEGIN DEFERRED")
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from sqlalchemy import Connection, exists, func, insert, select, update
 
 from app.domain.errors import NotFoundError
 from app.domain.front import Front
-from app.domain.study import Study
+from app.domain.study import Study, StudySpec
 from app.domain.trial import Lease, Trial, TrialStatus
-from app.store import rules, tables
+from app.store import custody, rules, tables
 from app.store.codec import encode
 from app.store.port import Event
 from app.store.rows import event_row, leased_of, study_of, study_row, trial_row
@@ -31,6 +31,10 @@ class Ledger:
     def trial_count(self) -> int:
         return self._connection.scalar(select(func.count()).where(tables.trials.c.study_id == self.study.id)) or 0
 
+    def keep_registered(self, spec: StudySpec) -> None:
+        """Keeps what the spec names from being dropped meanwhile. Raises GoneError."""
+        custody.lock_registered(self._connection, self.study.tenant, spec.registered)
+
     def trial(self, trial_id: str) -> LeasedTrial:
         return leased_of(self._connection.execute(select(tables.trials).where(tables.trials.c.id == trial_id)).one())
 
@@ -51,6 +55,10 @@ class Ledger:
     def put_lease(self, lease: Lease) -> None:
         """Writes a heartbeat, which is no event."""
         self._connection.execute(update(tables.trials).where(tables.trials.c.id == lease.trial_id).values(until=lease.until))
+
+    def pair(self, study: Study) -> None:
+        """Writes its pairing, which is no event."""
+        self._connection.execute(update(tables.studies).where(tables.studies.c.id == study.id).values(pairing=study.pairing))
 
     def add_trials(self, trials: Sequence[Trial]) -> None:
         self._connection.execute(insert(tables.trials), [trial_row(LeasedTrial(trial)) for trial in trials])

@@ -4,15 +4,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from threading import RLock
 from typing import TypeVar
 
 from app.domain.errors import ConflictError, NotFoundError
 from app.domain.front import Front
 from app.domain.study import Failure, Study, StudySpec, StudyStatus
 from app.domain.trial import Lease, Measurement, Proposal, Trial, TrialStatus
-from app.store import rules
+from app.store import holds, rules
 from app.store.codec import decode, decode_plain, encode, encode_plain
+from app.store.memory_rows import MemoryRows
 from app.store.port import Event, Store
 from app.store.rules import Happening, LeasedTrial
 
@@ -20,12 +20,12 @@ Value = TypeVar("Value")
 
 
 class MemoryStore(Store):
-    """May be shared by threads."""
+    """May be shared by threads. `rows`: those of the catalog beside it, if there is one."""
 
-    def __init__(self, clock: Callable[[], datetime] = rules.utc_now) -> None:
+    def __init__(self, clock: Callable[[], datetime] = rules.utc_now, rows: MemoryRows | None = None) -> None:
         self._clock = clock
-        self._lock = RLock()
-        self._studies: dict[str, Study] = {}
+        self._rows = rows or MemoryRows()
+        self._lock, self._studies = self._rows.lock, self._rows.studies
         self._trials: dict[str, LeasedTrial] = {}
         self._fronts: dict[tuple[str, int], Front] = {}
         self._events: dict[str, list[Event]] = {}
@@ -36,6 +36,7 @@ class MemoryStore(Store):
         with self._lock:
             if study.id in self._studies:
                 raise ConflictError(f"study {study.id} exists")
+            holds.check_there(study.spec.registered, self._rows.registered(study.tenant))
             self._studies[study.id] = kept
             self._events[study.id] = [Event(study.id, 1, first.kind, first.data, self._clock())]
 
@@ -64,15 +65,18 @@ class MemoryStore(Store):
     def extend(self, study_id: str, spec: StudySpec) -> Study:
         kept = decode(StudySpec, encode(spec))
         with self._lock:
-            return self._put_study(rules.extend_study(self.study(study_id), kept, self._clock()))
+            extended = rules.extend_study(self.study(study_id), kept, self._clock())
+            holds.check_there(kept.registered, self._rows.registered(extended.tenant))
+            return self._put_study(extended)
 
-    def propose(self, study_id: str, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
+    def propose(self, study_id: str, first: int, proposals: Sequence[Proposal], pairing: str = "") -> tuple[Trial, ...]:
         kept = [decode(Proposal, encode(proposal)) for proposal in proposals]
         with self._lock:
             study = self.study(study_id)
             rules.check_proposable(study, len(self.trials(study_id)), first)
             proposed = rules.number_trials(study, first, kept)
             if proposed:
+                self._studies[study_id] = rules.pair_study(study, pairing)
                 self._trials.update({trial.id: LeasedTrial(trial) for trial in proposed})
                 self._append(study_id, rules.proposed_happening(proposed))
             return proposed

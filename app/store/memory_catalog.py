@@ -1,26 +1,32 @@
 """The catalog in this process's memory: for tests."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from threading import RLock
 from typing import cast
 
+from app.domain.checkpoint import Checkpoint, Dataset
 from app.domain.errors import ConflictError, NotFoundError
+from app.domain.finetune import Finetune
 from app.domain.key import Key
 from app.domain.request import KeyedRequest
 from app.domain.upload import Holding, Upload
+from app.store import holds
 from app.store.catalog import Catalog, R, Record
 from app.store.codec import decode, encode
+from app.store.memory_rows import MemoryRows
+from app.store.rules import utc_now
 
 
 class MemoryCatalog(Catalog):
-    """May be shared by threads."""
+    """May be shared by threads. `rows`: those of the store beside it, if there is one."""
 
-    def __init__(self) -> None:
-        self._lock = RLock()
-        self._records: dict[str, Record] = {}
+    def __init__(self, rows: MemoryRows | None = None, clock: Callable[[], datetime] = utc_now) -> None:
+        self._rows = rows or MemoryRows()
+        self._clock = clock
+        self._lock, self._records = self._rows.lock, self._rows.records
         self._holdings: dict[tuple[str, str], Holding] = {}
+        self._unheld: dict[str, datetime] = {}
         self._keys: dict[str, Key] = {}
         self._requests: dict[tuple[str, str], KeyedRequest] = {}
 
@@ -29,7 +35,23 @@ class MemoryCatalog(Catalog):
         with self._lock:
             if record.id in self._records:
                 raise ConflictError(f"{record.id} exists")
+            if isinstance(record, Finetune):
+                holds.check_there(record.spec.as_study().registered, self._rows.registered(record.tenant))
+            if isinstance(record, Upload):
+                self._unheld.pop(record.digest, None)
             self._records[record.id] = kept
+
+    def register(self, record: Checkpoint | Dataset) -> None:
+        with self._lock:
+            holds.check_held(record, [digest for tenant, digest in self._holdings if tenant == record.tenant])
+            self.add(record)
+
+    def unregister(self, record: Checkpoint | Dataset) -> None:
+        with self._lock:
+            holds.check_unused(record, self._rows.studies.values(), self._of(Finetune, record.tenant))
+            self.remove(record)
+            for digest in holds.freed(record, self._registrations(record.tenant)):
+                self._drop_holding(record.tenant, digest)
 
     def one(self, kind: type[R], tenant: str, record_id: str) -> R:
         with self._lock:
@@ -59,14 +81,37 @@ class MemoryCatalog(Catalog):
         with self._lock:
             self._check_unchanged(record)
             del self._records[record.id]
+            if isinstance(record, Upload):
+                self._note_unheld(record.digest)
 
     def hold(self, tenant: str, holding: Holding) -> None:
         with self._lock:
+            self._unheld.pop(holding.digest, None)
             self._holdings[tenant, holding.digest] = holding
 
     def holdings(self, tenant: str, digests: Sequence[str]) -> tuple[Holding, ...]:
         with self._lock:
             return tuple(self._holdings[tenant, digest] for digest in sorted(set(digests)) if (tenant, digest) in self._holdings)
+
+    def let_go(self, tenant: str, digest: str) -> None:
+        with self._lock:
+            if (tenant, digest) not in self._holdings:
+                raise NotFoundError("these bytes are not stored")
+            holds.check_free(digest, self._registrations(tenant))
+            self._drop_holding(tenant, digest)
+
+    def unheld(self, before: datetime, limit: int = 100) -> tuple[str, ...]:
+        with self._lock:
+            found = sorted((since, digest) for digest, since in self._unheld.items() if since < before)
+        return tuple(digest for _, digest in found[:limit])
+
+    def discard(self, digest: str, before: datetime, delete: Callable[[str], None]) -> bool:
+        with self._lock:
+            if digest not in self._unheld or self._unheld[digest] >= before:
+                return False
+            delete(digest)
+            del self._unheld[digest]
+            return True
 
     def held_bytes(self, tenant: str) -> int:
         with self._lock:
@@ -122,6 +167,18 @@ class MemoryCatalog(Catalog):
         with self._lock:
             found = [record for record in self._records.values() if type(record) is kind and record.tenant == tenant]
         return cast("list[R]", sorted(found, key=lambda record: record.id))
+
+    def _registrations(self, tenant: str) -> list[Checkpoint | Dataset]:
+        return [*self._of(Checkpoint, tenant), *self._of(Dataset, tenant)]
+
+    def _drop_holding(self, tenant: str, digest: str) -> None:
+        self._holdings.pop((tenant, digest), None)
+        self._note_unheld(digest)
+
+    def _note_unheld(self, digest: str) -> None:
+        wanted = {held for _, held in self._holdings} | {record.digest for record in self._records.values() if isinstance(record, Upload)}
+        if digest not in wanted:
+            self._unheld[digest] = self._clock()
 
     def _check_unchanged(self, record: Record) -> None:
         if self.one(type(record), record.tenant, record.id) != record:

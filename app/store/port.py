@@ -33,7 +33,9 @@ class Store(Protocol):
     """
 
     def add_study(self, study: Study) -> None:
-        """Raises ConflictError when the id exists."""
+        """Raises ConflictError when the id exists, GoneError where something registered that it names was dropped: until the study has
+        ended, nothing that it names can be.
+        """
 
     def study(self, study_id: str) -> Study: ...
 
@@ -54,10 +56,13 @@ class Store(Protocol):
         """
 
     def extend(self, study_id: str, spec: StudySpec) -> Study:
-        """A finished study is submitted again, as its next revision. Raises ConflictError when it is not finished."""
+        """A finished study is submitted again, as its next revision. Raises ConflictError when it is not, GoneError as `add_study`."""
 
-    def propose(self, study_id: str, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
-        """Adds trials numbered from `first`. Raises ConflictError when the study does not hold exactly `first` trials or is not running."""
+    def propose(self, study_id: str, first: int, proposals: Sequence[Proposal], pairing: str = "") -> tuple[Trial, ...]:
+        """Adds trials numbered from `first`; `pairing` is the study's from now on, unless it has one.
+
+        Raises ConflictError when the study does not hold exactly `first` trials or is not running.
+        """
 
     def trial(self, trial_id: str) -> Trial: ...
 

@@ -1,5 +1,6 @@
 """Rows of the tables as domain values, and back."""
 
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Row
@@ -23,13 +24,14 @@ def study_row(study: Study) -> dict[str, object]:
         "tenant": study.tenant,
         "name": study.spec.name,
         "revision": study.revision,
+        "pairing": study.pairing,
     }
 
 
 def study_of(row: Row[Any]) -> Study:
     return Study(
         id=row.id,
-        spec=decode(StudySpec, row.spec),
+        spec=_spec_of(row.spec),
         status=StudyStatus(row.status),
         created=row.created,
         updated=row.updated,
@@ -37,7 +39,14 @@ def study_of(row: Row[Any]) -> Study:
         failure=_failure_of(row.failure),
         tenant=row.tenant,
         revision=row.revision,
+        pairing=row.pairing,
     )
+
+
+@lru_cache(maxsize=256)
+def _spec_of(text: str) -> StudySpec:
+    # a study is read far more often than its spec changes, and specs are immutable
+    return decode(StudySpec, text)
 
 
 def trial_row(leased: LeasedTrial) -> dict[str, object]:

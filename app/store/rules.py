@@ -69,6 +69,11 @@ def check_proposable(study: Study, held: int, first: int) -> None:
         raise ConflictError(f"study {study.id} holds {held} trials, not {first}: read its trials again and plan anew")
 
 
+def pair_study(study: Study, pairing: str) -> Study:
+    """The study with its pairing: the first that is noted stays."""
+    return study if study.pairing else replace(study, pairing=pairing)
+
+
 def number_trials(study: Study, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
     return tuple(
         Trial(new_id("trial"), study.id, first + place, proposal, _first_status(study.spec, proposal))

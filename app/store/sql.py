@@ -5,14 +5,14 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, and_, exists, func, insert, or_, select
+from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, exists, func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from app.domain.errors import ConflictError, NotFoundError
 from app.domain.front import Front
 from app.domain.study import Failure, Study, StudySpec, StudyStatus
 from app.domain.trial import MAX_ATTEMPTS, Lease, Measurement, Proposal, Trial, TrialStatus
-from app.store import rules
+from app.store import custody, rules
 from app.store.codec import decode
 from app.store.engine import connect, reading, writing
 from app.store.ledger import Ledger
@@ -21,6 +21,11 @@ from app.store.rows import event_of, event_row, leased_of, study_of, study_row
 from app.store.rules import LeasedTrial
 from app.store.schema import check_revision, upgrade
 from app.store.tables import events, fronts, studies, trials
+
+# made once: these two are asked with every request, and building them costs as much as answering them
+_STUDY = select(studies).where(studies.c.id == bindparam("id"))
+_NAMED = select(studies).where(studies.c.tenant == bindparam("tenant"), studies.c.name == bindparam("name"))
+_NAMED_STUDY = _NAMED.order_by(studies.c.id.desc()).limit(1)
 
 
 class SqlStore(Store):
@@ -34,6 +39,7 @@ class SqlStore(Store):
         first = rules.study_happening(study)
         try:
             with writing(self._engine) as connection:
+                custody.lock_registered(connection, study.tenant, study.spec.registered)
                 connection.execute(insert(studies).values(study_row(study)))
                 connection.execute(insert(events).values(event_row(Event(study.id, 1, first.kind, first.data, self._clock()))))
         except IntegrityError as error:
@@ -41,7 +47,7 @@ class SqlStore(Store):
 
     def study(self, study_id: str) -> Study:
         with reading(self._engine) as connection:
-            return study_of(_one(connection, select(studies).where(studies.c.id == study_id), f"no study {study_id}"))
+            return study_of(_one(connection, _STUDY, f"no study {study_id}", id=study_id))
 
     def studies(self, after: str = "", limit: int = 100, tenant: str | None = None) -> tuple[Study, ...]:
         page = select(studies).where(studies.c.id > after).order_by(studies.c.id).limit(limit)
@@ -51,9 +57,8 @@ class SqlStore(Store):
             return tuple(map(study_of, connection.execute(page)))
 
     def named_study(self, tenant: str, name: str) -> Study:
-        named = select(studies).where(studies.c.tenant == tenant, studies.c.name == name).order_by(studies.c.id.desc()).limit(1)
         with reading(self._engine) as connection:
-            return study_of(_one(connection, named, f"no study {name}"))
+            return study_of(_one(connection, _NAMED_STUDY, f"no study {name}", tenant=tenant, name=name))
 
     def study_counts(self) -> Mapping[StudyStatus, int]:
         counted = select(studies.c.status, func.count()).group_by(studies.c.status)
@@ -66,13 +71,16 @@ class SqlStore(Store):
 
     def extend(self, study_id: str, spec: StudySpec) -> Study:
         with self._held(study_id) as ledger:
-            return ledger.put_study(rules.extend_study(ledger.study, spec, ledger.at))
+            extended = rules.extend_study(ledger.study, spec, ledger.at)
+            ledger.keep_registered(spec)
+            return ledger.put_study(extended)
 
-    def propose(self, study_id: str, first: int, proposals: Sequence[Proposal]) -> tuple[Trial, ...]:
+    def propose(self, study_id: str, first: int, proposals: Sequence[Proposal], pairing: str = "") -> tuple[Trial, ...]:
         with self._held(study_id) as ledger:
             rules.check_proposable(ledger.study, ledger.trial_count(), first)
             proposed = rules.number_trials(ledger.study, first, proposals)
             if proposed:
+                ledger.pair(rules.pair_study(ledger.study, pairing))
                 ledger.add_trials(proposed)
             return proposed
 
@@ -199,8 +207,8 @@ def open_store(url: str, clock: Callable[[], datetime] = rules.utc_now) -> SqlSt
     return SqlStore(engine, clock)
 
 
-def _one(connection: Connection, query: Select[Any], missing: str) -> Row[Any]:
-    row = connection.execute(query).one_or_none()
+def _one(connection: Connection, query: Select[Any], missing: str, **values: str) -> Row[Any]:
+    row = connection.execute(query, values).one_or_none()
     if row is None:
         raise NotFoundError(missing)
     return row

@@ -1,21 +1,26 @@
 """The catalog on SQLite and PostgreSQL."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Engine, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from app.domain.checkpoint import Checkpoint, Dataset
 from app.domain.errors import ConflictError, NotFoundError
+from app.domain.finetune import Finetune
 from app.domain.key import Key
 from app.domain.request import KeyedRequest
 from app.domain.upload import Holding, Upload
+from app.store import custody
 from app.store.catalog import Catalog, R, Record
 from app.store.codec import decode, encode
 from app.store.engine import connect, reading, writing
-from app.store.tables import holdings, keys, records, requests
+from app.store.rules import utc_now
+from app.store.tables import holdings, keys, records, requests, unheld
 
 log = logging.getLogger(__name__)
 
@@ -23,15 +28,25 @@ log = logging.getLogger(__name__)
 class SqlCatalog(Catalog):
     """May be shared by threads; processes open their own. The database has this release's schema: see app.store.sql.open_store."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], datetime] = utc_now) -> None:
         self._engine = engine
+        self._clock = clock
 
     def add(self, record: Record) -> None:
-        try:
-            with writing(self._engine) as connection:
-                connection.execute(insert(records).values(_row(record)))
-        except IntegrityError as error:
-            raise ConflictError(f"{record.id} exists") from error
+        with self._adding(record) as connection:
+            if isinstance(record, Finetune):
+                custody.lock_registered(connection, record.tenant, record.spec.as_study().registered)
+            if isinstance(record, Upload):
+                custody.expect(connection, record.digest)
+
+    def register(self, record: Checkpoint | Dataset) -> None:
+        with self._adding(record) as connection:
+            custody.check_held(connection, record)
+
+    def unregister(self, record: Checkpoint | Dataset) -> None:
+        with self._removing(record) as connection:
+            custody.check_unused(connection, record)
+            custody.free(connection, record, self._clock())
 
     def one(self, kind: type[R], tenant: str, record_id: str) -> R:
         with reading(self._engine) as connection:
@@ -59,26 +74,36 @@ class SqlCatalog(Catalog):
 
     def replace(self, old: Record, new: Record) -> None:
         with writing(self._engine) as connection:
-            changed = connection.execute(update(records).where(_is(old)).values(_row(new))).rowcount
-        if not changed:
-            self._say_why(old)
+            if not connection.execute(update(records).where(_is(old)).values(_row(new))).rowcount:
+                raise self._reason(connection, old)
 
     def remove(self, record: Record) -> None:
-        with writing(self._engine) as connection:
-            changed = connection.execute(delete(records).where(_is(record))).rowcount
-        if not changed:
-            self._say_why(record)
+        with self._removing(record) as connection:
+            if isinstance(record, Upload):
+                custody.note_unheld(connection, record.digest, self._clock())
 
     def hold(self, tenant: str, holding: Holding) -> None:
         with writing(self._engine) as connection:
-            row = and_(holdings.c.tenant == tenant, holdings.c.digest == holding.digest)
-            connection.execute(delete(holdings).where(row))
-            connection.execute(insert(holdings).values(tenant=tenant, digest=holding.digest, size=holding.size))
+            custody.take_hold(connection, tenant, holding)
 
     def holdings(self, tenant: str, digests: Sequence[str]) -> tuple[Holding, ...]:
         wanted = select(holdings.c.digest, holdings.c.size).where(holdings.c.tenant == tenant, holdings.c.digest.in_(digests))
         with reading(self._engine) as connection:
             return tuple(Holding(row.digest, row.size) for row in connection.execute(wanted.order_by(holdings.c.digest)))
+
+    def let_go(self, tenant: str, digest: str) -> None:
+        with writing(self._engine) as connection:
+            if not custody.let_go(connection, tenant, digest, self._clock()):
+                raise NotFoundError("these bytes are not stored")
+
+    def unheld(self, before: datetime, limit: int = 100) -> tuple[str, ...]:
+        longest = select(unheld.c.digest).where(unheld.c.since < before).order_by(unheld.c.since, unheld.c.digest).limit(limit)
+        with reading(self._engine) as connection:
+            return tuple(connection.scalars(longest))
+
+    def discard(self, digest: str, before: datetime, delete: Callable[[str], None]) -> bool:
+        with writing(self._engine) as connection:
+            return custody.discard(connection, digest, before, delete)
 
     def held_bytes(self, tenant: str) -> int:
         announced = select(func.coalesce(func.sum(records.c.size), 0)).where(records.c.tenant == tenant, records.c.kind == _name(Upload))
@@ -136,14 +161,33 @@ class SqlCatalog(Catalog):
     def close(self) -> None:
         self._engine.dispose()
 
-    def _say_why(self, record: Record) -> None:
-        self.one(type(record), record.tenant, record.id)
-        raise ConflictError(f"{record.id} was changed by somebody else")
+    @contextmanager
+    def _adding(self, record: Record) -> Iterator[Connection]:
+        try:
+            with writing(self._engine) as connection:
+                yield connection
+                connection.execute(insert(records).values(_row(record)))
+        except IntegrityError as error:
+            raise ConflictError(f"{record.id} exists") from error
+
+    @contextmanager
+    def _removing(self, record: Record) -> Iterator[Connection]:
+        with writing(self._engine) as connection:
+            if not connection.execute(delete(records).where(_is(record))).rowcount:
+                raise self._reason(connection, record)
+            yield connection
+
+    def _reason(self, connection: Connection, record: Record) -> ConflictError | NotFoundError:
+        """Why there is no record like this."""
+        same = exists().where(records.c.id == record.id, records.c.tenant == record.tenant, records.c.kind == _name(type(record)))
+        if connection.scalar(select(same)):
+            return ConflictError(f"{record.id} was changed by somebody else")
+        return NotFoundError(f"no {_name(type(record))} {record.id}")
 
 
-def open_catalog(url: str) -> SqlCatalog:
+def open_catalog(url: str, clock: Callable[[], datetime] = utc_now) -> SqlCatalog:
     """The catalog in the database at `url`, which `open_store` has opened before. Raises as that."""
-    return SqlCatalog(connect(url))
+    return SqlCatalog(connect(url), clock)
 
 
 def _name(kind: type) -> str:

@@ -68,6 +68,7 @@ studies = Table(
     Column("tenant", String(64), nullable=False),
     Column("name", String(64), nullable=False),
     Column("revision", Integer, nullable=False),
+    Column("pairing", String(64), nullable=False, server_default=""),
     Index(None, "status"),
     Index(None, "tenant", "name"),
 )
@@ -127,6 +128,15 @@ holdings = Table(
     Column("tenant", String(64), primary_key=True),
     Column("digest", String(64), primary_key=True),
     Column("size", BigInteger, nullable=False),
+)
+
+# bytes that somebody held once, and nobody does any more; whoever takes hold of them takes the row away
+unheld = Table(
+    "unheld",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
+    Index(None, "since"),
 )
 
 keys = Table(

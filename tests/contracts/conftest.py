@@ -20,11 +20,15 @@ from app.domain.ids import new_id
 from app.domain.study import FactoryArchitecture, ModelSetSpec, Study, StudySpec, StudyStatus
 from app.domain.task import ExternalTask, SplitShares, TaskSpec
 from app.domain.trial import Proposal
+from app.store.catalog import Catalog
 from app.store.engine import sqlite_url
 from app.store.memory import MemoryStore
+from app.store.memory_catalog import MemoryCatalog
+from app.store.memory_rows import MemoryRows
 from app.store.port import Store
 from app.store.schema import upgrade
 from app.store.sql import open_store
+from app.store.sql_catalog import open_catalog
 
 settings.register_profile("contracts", deadline=None)
 settings.load_profile("contracts")
@@ -70,6 +74,20 @@ def store(request, tmp_path) -> Iterator[Store]:
         opened = open_store(url)
         yield opened
         opened.close()
+
+
+@pytest.fixture(params=("memory", *DATABASES))
+def records(request, tmp_path) -> Iterator[tuple[Store, Catalog]]:
+    """A store, and the catalog beside it."""
+    if request.param == "memory":
+        rows = MemoryRows()
+        yield MemoryStore(rows=rows), MemoryCatalog(rows)
+        return
+    with made_database(request.param, tmp_path) as url:
+        store, catalog = open_store(url), open_catalog(url)
+        yield store, catalog
+        catalog.close()
+        store.close()
 
 
 @pytest.fixture

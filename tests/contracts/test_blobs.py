@@ -67,6 +67,27 @@ class TestTake:
         assert blobs.get(digest) == blobs.local(digest).read_bytes() == content
 
 
+class TestDelete:
+    def test_leaves_nothing_but_what_is_open(self, blobs):
+        digest, other = blobs.put(b"weights"), blobs.put(b"others")
+        with blobs.local(digest).open("rb") as reader:
+            blobs.delete(digest)
+            assert reader.read() == b"weights"
+        assert not blobs.has(digest)
+        for read in (blobs.get, blobs.chunks, blobs.local):
+            with pytest.raises(NotFoundError):
+                read(digest)
+        assert blobs.get(other) == b"others"
+
+    @pytest.mark.parametrize("digest", [ABSENT, "", "..", "../../etc/passwd"])
+    def test_of_what_is_not_there_is_done(self, blobs, digest):
+        blobs.delete(digest)
+
+    def test_makes_room_for_the_same_again(self, blobs):
+        blobs.delete(blobs.put(b"weights"))
+        assert blobs.get(blobs.put(b"weights")) == b"weights"
+
+
 class TestRead:
     @pytest.mark.parametrize("size", [1, 3, 7, 100])
     def test_in_chunks(self, blobs, size):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.domain.checkpoint import Checkpoint, Dataset
-from app.domain.errors import ConflictError, NotFoundError
+from app.domain.errors import ConflictError, GoneError, NotFoundError, UnavailableError
 from app.domain.finetune import AdapterSpec, Finetune, FinetuneSpec, FinetuneStatus
 from app.domain.key import Key, Scope, digest_secret, new_secret
 from app.domain.merge import Merge
@@ -21,8 +21,8 @@ from tests.contracts.conftest import DATABASES, made_database
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
 SHA = "ab" * 32
-TASK = TaskSpec("task", "ds_1", "accuracy", SplitShares(), "ds_2#mnist")
-ASKED = FinetuneSpec("ckpt_1", TransformersArchitecture("AutoModel"), TASK, AdapterSpec("tangent", targets=("query",)))
+TASK = TaskSpec("task", "/data/mnist.csv", "accuracy", SplitShares(), "/data/heads.safetensors#mnist")
+ASKED = FinetuneSpec("/models/base", TransformersArchitecture("AutoModel"), TASK, AdapterSpec("tangent", targets=("query",)))
 RECORDS = (
     Upload("upload_1", "acme", SHA, 10, NOW),
     Checkpoint("ckpt_1", "acme", "lora", SHA, 10, NOW, {"adapter_model.safetensors": SHA}),
@@ -106,6 +106,108 @@ class TestHoldings:
         assert catalog.holdings("acme", [SHA, "00"]) == (Holding(SHA, 10),)
         assert catalog.holdings("nobody", [SHA]) == ()
         assert (catalog.held_bytes("acme"), catalog.held_bytes("other"), catalog.held_bytes("nobody")) == (20, 10, 0)
+
+
+class TestHolds:
+    """`held`: one file of a checkpoint of its own, `shared`: one that a dataset is made of too."""
+
+    OWN, SHARED = "cd" * 32, "ef" * 32
+    FILES = replace(RECORDS[1], files={"a.safetensors": OWN, "b.safetensors": SHARED})
+    DATA = replace(RECORDS[2], files={"b.safetensors": SHARED}, reference="")
+    LATER = datetime(9999, 1, 1, tzinfo=UTC)
+
+    @pytest.fixture
+    def registered(self, catalog):
+        for digest in (self.OWN, self.SHARED):
+            catalog.hold("acme", Holding(digest, 10))
+        catalog.register(self.FILES)
+        catalog.register(self.DATA)
+        return catalog
+
+    def test_what_is_registered_is_made_of_what_is_held(self, catalog):
+        catalog.hold("acme", Holding(self.OWN, 10))
+        with pytest.raises(ConflictError, match=self.SHARED):
+            catalog.register(self.FILES)
+        with pytest.raises(NotFoundError):
+            catalog.one(Checkpoint, "acme", "ckpt_1")
+
+    def test_end_with_the_last_that_is_made_of_the_bytes(self, registered):
+        registered.unregister(self.FILES)
+        assert registered.holdings("acme", [self.OWN, self.SHARED]) == (Holding(self.SHARED, 10),)
+        assert (registered.held_bytes("acme"), registered.unheld(self.LATER)) == (10, (self.OWN,))
+        registered.unregister(self.DATA)
+        assert (registered.held_bytes("acme"), set(registered.unheld(self.LATER))) == (0, {self.OWN, self.SHARED})
+        with pytest.raises(NotFoundError):
+            registered.unregister(self.DATA)
+
+    def test_of_what_was_never_registered_end_when_they_are_given_up(self, registered):
+        with pytest.raises(ConflictError, match="ckpt_1"):
+            registered.let_go("acme", self.OWN)
+        with pytest.raises(NotFoundError):
+            registered.let_go("other", self.OWN)
+        registered.hold("acme", Holding(SHA, 10))
+        registered.let_go("acme", SHA)
+        assert registered.unheld(self.LATER) == (SHA,)
+        with pytest.raises(NotFoundError):
+            registered.let_go("acme", SHA)
+
+    def test_of_another_tenant_keep_the_bytes(self, registered):
+        registered.hold("other", Holding(self.OWN, 10))
+        registered.unregister(self.FILES)
+        assert registered.unheld(self.LATER) == ()
+        registered.let_go("other", self.OWN)
+        assert registered.unheld(self.LATER) == (self.OWN,)
+
+    def test_of_what_a_finetune_needs_stay(self, registered):
+        named = replace(ASKED, base="ckpt_1", task=replace(TASK, data="ds_1", head=None))
+        asked = Finetune("finetune_1", "acme", SHA, named, FinetuneStatus.SUBMITTED, NOW, NOW)
+        registered.add(asked)
+        for record in (self.FILES, self.DATA):
+            with pytest.raises(ConflictError, match="finetune_1"):
+                registered.unregister(record)
+        registered.replace(asked, asked.cancelled(NOW))
+        registered.unregister(self.FILES)
+        with pytest.raises(GoneError, match="ckpt_1"):
+            registered.add(replace(asked, id="finetune_2"))
+
+    def test_of_uploads_under_way_are_none_but_keep_the_bytes(self, catalog):
+        catalog.hold("acme", Holding(SHA, 10))
+        catalog.let_go("acme", SHA)
+        catalog.add(RECORDS[0])
+        assert catalog.unheld(self.LATER) == ()
+        catalog.remove(RECORDS[0])
+        assert catalog.unheld(self.LATER) == (SHA,)
+        catalog.hold("acme", Holding(SHA, 10))
+        assert catalog.unheld(self.LATER) == ()
+
+
+class TestDiscard:
+    LATER = TestHolds.LATER
+
+    @pytest.fixture
+    def let_go(self, catalog):
+        catalog.hold("acme", Holding(SHA, 10))
+        catalog.let_go("acme", SHA)
+        return catalog
+
+    def test_deletes_once(self, let_go):
+        deleted = []
+        assert [let_go.discard(SHA, self.LATER, deleted.append) for _ in range(2)] == [True, False]
+        assert (deleted, let_go.unheld(self.LATER)) == ([SHA], ())
+
+    def test_leaves_what_was_let_go_of_lately_or_is_held_again(self, let_go):
+        assert let_go.unheld(NOW) == ()
+        assert not let_go.discard(SHA, NOW, pytest.fail)
+        let_go.hold("other", Holding(SHA, 10))
+        assert not let_go.discard(SHA, self.LATER, pytest.fail)
+
+    def test_that_fails_is_tried_again(self, let_go):
+        def fail(digest):
+            raise UnavailableError("out of reach")
+
+        with pytest.raises(UnavailableError):
+            let_go.discard(SHA, self.LATER, fail)
+        assert let_go.unheld(self.LATER) == (SHA,)
 
 
 class TestKeys:

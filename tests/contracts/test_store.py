@@ -117,6 +117,13 @@ class TestProposals:
         assert [trial.proposal for trial in added] == proposals
         assert {trial.status for trial in added} == {TrialStatus.PROPOSED}
 
+    def test_bring_the_pairing_and_the_first_stays(self, store, make_study, make_proposals):
+        study = make_study()
+        store.add_study(study)
+        for first, pairing in ((0, "ab" * 32), (2, "cd" * 32), (4, "")):
+            store.propose(study.id, first, make_proposals(2), pairing)
+            assert store.study(study.id).pairing == "ab" * 32
+
     @pytest.mark.parametrize("first", [0, 1, 3])
     def test_from_a_stale_plan_are_refused(self, store, make_study, make_proposals, first):
         study = make_study()

@@ -4,12 +4,17 @@ import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Barrier
 
-from app.domain.errors import ConflictError, StaleLeaseError
+from app.domain.checkpoint import Dataset
+from app.domain.errors import ConflictError, NotFoundError, StaleLeaseError
+from app.domain.ids import new_id
 from app.domain.study import StudyStatus
 from app.domain.trial import Measurement, TrialStatus
+from app.domain.upload import Holding
 from app.store.sql import open_store
 
 CLAIMANT = Path(__file__).with_name("claimant.py")
@@ -115,6 +120,81 @@ class TestThreads:
         assert {trial.status for trial in store.trials(study.id)} == {TrialStatus.FINISHED}
         assert len(store.events(study.id)) == 2 + 2 * len(trials)
         assert_gap_free(store, study.id)
+
+
+class TestRegistrations:
+    """What is decided from the rows of one port is written to those of the other in the same transaction."""
+
+    SHA = "ab" * 32
+    BORN = datetime(2026, 1, 2, tzinfo=UTC)
+    DATA = Dataset("ds_1", "", SHA, 10, BORN, {"a.csv": SHA})
+
+    def naming(self, study):
+        tasks = (replace(study.spec.tasks[0], data=self.DATA.id), *study.spec.tasks[1:])
+        return replace(study, id=new_id("study"), spec=replace(study.spec, tasks=tasks))
+
+    def register(self, catalog):
+        catalog.hold("", Holding(self.SHA, 10))
+        catalog.register(self.DATA)
+
+    def test_are_named_by_a_study_or_dropped(self, records, make_study):
+        store, catalog = records
+        self.register(catalog)
+
+        def act(number):
+            return store.add_study(self.naming(make_study())) if number % 2 else catalog.unregister(self.DATA)
+
+        winners = wins(act, ConflictError, NotFoundError)
+        assert {winner % 2 for winner in winners} in ({0}, {1})
+        assert (winners[0] % 2 == 1) == bool(store.studies()) == bool(catalog.page(Dataset, ""))
+
+    def test_are_named_by_an_extended_study_or_dropped(self, records, make_study, make_front):
+        store, catalog = records
+        self.register(catalog)
+        study = self.naming(make_study())
+        store.add_study(study)
+        store.finish(make_front(study.id))
+
+        def act(number):
+            return store.extend(study.id, study.spec) if number % 2 else catalog.unregister(self.DATA)
+
+        (winner,) = wins(act, ConflictError, NotFoundError)
+        extended = store.study(study.id).status is StudyStatus.SUBMITTED
+        assert (winner % 2 == 1) == extended == bool(catalog.page(Dataset, ""))
+
+    def test_are_made_of_bytes_or_the_bytes_are_given_up(self, records):
+        _, catalog = records
+        catalog.hold("", Holding(self.SHA, 10))
+
+        def act(number):
+            return catalog.register(self.DATA) if number % 2 else catalog.let_go("", self.SHA)
+
+        (winner,) = wins(act, ConflictError, NotFoundError)
+        assert (winner % 2 == 1) == bool(catalog.page(Dataset, "")) == bool(catalog.held_bytes(""))
+
+    def test_find_their_bytes_stored_however_they_were_swept(self, records):
+        _, catalog = records
+        catalog.hold("other", Holding(self.SHA, 10))
+        catalog.let_go("other", self.SHA)
+        stored = {self.SHA}
+
+        def act(number):
+            if number % 2:
+                catalog.discard(self.SHA, datetime.now(UTC) + timedelta(days=1), stored.discard)
+            else:
+                catalog.hold("", Holding(self.SHA, 10))
+                stored.add(self.SHA)
+
+        at_once(act)
+        assert stored == {self.SHA}
+
+    def test_let_go_by_all_at_once_leave_no_bytes_behind(self, records):
+        _, catalog = records
+        tenants = [f"t{number}" for number in range(THREADS)]
+        for tenant in tenants:
+            catalog.hold(tenant, Holding(self.SHA, 10))
+        assert len(wins(lambda number: catalog.let_go(tenants[number], self.SHA))) == THREADS
+        assert catalog.unheld(datetime.now(UTC) + timedelta(days=1)) == (self.SHA,)
 
 
 class TestProcesses:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import compose
 from tests.e2e.api_process import ApiProcess
 from tests.e2e.models import write_model_set
 from tests.e2e.postgres import programs
@@ -22,12 +23,18 @@ MISSING = [
 ]
 CURL = shutil.which("curl")
 JQ = shutil.which("jq")
-collect_ignore = (["test_production.py"] if MISSING else []) + ([] if CURL else ["test_uploads_curl.py"])
+collect_ignore = [
+    file
+    for file, there in {"test_production.py": not MISSING, "test_uploads_curl.py": CURL, "test_compose.py": compose.program()}.items()
+    if not there
+]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if MISSING:
         terminalreporter.write_line(f"Not run: the compose file's processes; they need {' and '.join(MISSING)}.")
+    if not compose.program():
+        terminalreporter.write_line("Not run: the check of the compose file; it needs docker compose (apt-get install docker-compose).")
     if not CURL:
         terminalreporter.write_line("Not run: the page on uploads; it needs curl on the path (apt-get install curl).")
     if not (CURL and JQ):

@@ -54,6 +54,7 @@ class Harness:
     cluster: Cluster | None = None
     studies: list[str] = field(default_factory=list)
     took: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    drawn: Counter[str] = field(default_factory=Counter)
 
     def disturb(self, count: int) -> None:
         """`count` disturbances, one or a few at once, and the next when work has gone on after the last."""
@@ -62,7 +63,9 @@ class Harness:
             if not self.studies or self.over(self.studies[-1]):
                 self.studies.append(self.submit())
             time.sleep(self.chance.uniform(0.0, 1.5))
-            struck = [kind for kind in self.draw(count - done) if self.strike(kind)]
+            drawn = self.draw(count - done)
+            struck = [kind for kind in drawn if self.strike(kind)]
+            self.drawn.update(drawn)
             if struck:
                 seconds = self.seconds_until_work_goes_on()
                 for kind in struck:
@@ -145,7 +148,10 @@ class Harness:
         """What is wrong, once all studies are over."""
         for study_id in self.studies:
             eventually(lambda study_id=study_id: self.over(study_id), f"{study_id} ends")
-        return [finding for study_id in self.studies for finding in self.findings_of(study_id, expected)]
+        # a part that is never found would look like one that nothing can harm
+        missed = [kind for kind, times in self.drawn.items() if times >= 5 and kind not in self.took]
+        found = [finding for study_id in self.studies for finding in self.findings_of(study_id, expected)]
+        return [f"{kind} never struck" for kind in missed] + found
 
     def findings_of(self, study_id: str, expected: Front) -> list[str]:
         with self.service.store() as store:

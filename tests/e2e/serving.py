@@ -77,8 +77,10 @@ class Serving:
         found = {}
         for process in psutil.process_iter():
             try:
-                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
-                    words = f" {' '.join(process.cmdline())} "
+                words = f" {' '.join(process.cmdline())} "
+                # the broker writes its title over its environment: it is known by its socket
+                ours = str(self.broker()) in words or process.environ().get(MARK) == self.mark
+                if ours and process.status() != psutil.STATUS_ZOMBIE:
                     found[process.pid] = next((role for role, sign in ROLES.items() if sign in words), words)
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue

@@ -1,7 +1,12 @@
-"""How often the sweeper sends the same."""
+"""How often the sweeper sends the same, and which bytes it deletes."""
 
+from datetime import UTC, datetime
+
+from app.blobs.memory import MemoryBlobs
+from app.domain.upload import Holding
 from app.jobs.inline import InlineJobs
-from workers.sweeper import PatientJobs
+from app.store.memory_catalog import MemoryCatalog
+from workers.sweeper import PatientJobs, sweep_blobs
 
 
 def rounds(times, afresh=()):
@@ -33,3 +38,18 @@ def test_what_was_taken_meanwhile_is_sent_at_once_when_it_is_lost_again():
         if wanted:
             patient.send("measure_trial", "trial_1")
             assert len(list(jobs.drain({"measure_trial": lambda trial: None}))) == 1
+
+
+def test_bytes_that_nobody_holds_go_after_their_time(tmp_path):
+    clock = [datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in (1, 2)]
+    times = iter(clock)
+    catalog, blobs = MemoryCatalog(clock=lambda: next(times)), MemoryBlobs(tmp_path)
+    early, late, held = (blobs.put(content) for content in (b"early", b"late", b"held"))
+    for digest in (early, late, held):
+        catalog.hold("acme", Holding(digest, 5))
+    for digest in (early, late):
+        catalog.let_go("acme", digest)
+    assert sweep_blobs(catalog, blobs, clock[1]) == 1
+    assert [blobs.has(digest) for digest in (early, late, held)] == [False, True, True]
+    assert sweep_blobs(catalog, blobs, datetime(2026, 1, 2, tzinfo=UTC)) == 1
+    assert [blobs.has(digest) for digest in (early, late, held)] == [False, False, True]

@@ -56,7 +56,8 @@ def _carry_out(workshop: Workshop, study: Study, trials: Sequence[Trial], step: 
     match step:
         case Propose(stage):
             proposals = _proposals(workshop, study, trials, stage)
-            added = workshop.store.propose(study.id, len(trials), proposals)
+            pairing = study.pairing or _store_pairing(workshop, study)
+            added = workshop.store.propose(study.id, len(trials), proposals, pairing)
             _send(workshop, added)
         case Await(waiting):
             # their wake-ups may have been lost with the process that sent them
@@ -97,8 +98,12 @@ def _front(workshop: Workshop, study: Study, trials: Sequence[Trial]) -> Front:
     fits = fit_tasks(evidence)
     # the bytes first: a front must never name what is not there
     candidates = workshop.blobs.put(encode(offer_candidates(evidence, trials, fits)).encode())
-    pairing = workshop.blobs.put(encode(workshop.evaluator_of(study).pairing).encode())
+    pairing = study.pairing or _store_pairing(workshop, study)
     return replace(assemble_front(study.id, trials, evidence, fits), candidates=candidates, pairing=pairing)
+
+
+def _store_pairing(workshop: Workshop, study: Study) -> str:
+    return workshop.blobs.put(encode(workshop.evaluator_of(study).pairing).encode())
 
 
 def _evidence(workshop: Workshop, study: Study, trials: Sequence[Trial]) -> Evidence:

@@ -26,6 +26,8 @@ from app.main import build_app
 from app.store.codec import encode
 from app.store.memory import MemoryStore
 from app.store.memory_catalog import MemoryCatalog
+from app.store.memory_rows import MemoryRows
+from checkpoints.pairing import Pairing
 
 TASKS = ("mnist", "landsat")
 
@@ -75,10 +77,17 @@ class House:
     def finish(self, study: Study, trials: int = 5) -> Front:
         """Runs the study by hand: a few trials, and a front."""
         self.measure(study, trials)
-        digest = self.service.blobs.put(encode(candidates_of()).encode())
+        digest = self.service.results.put(encode(candidates_of()).encode())
         front = replace(front_of(study.id), candidates=digest)
         self.store.finish(front)
         return front
+
+    def begin(self, study: Study, pairing: Pairing | None = None) -> Study:
+        """The study with its first trial proposed, as a worker does it once the checkpoints are held against each other."""
+        self.store.step_study(study.id, StudyStatus.RUNNING)
+        noted = self.service.results.put(encode(pairing or Pairing()).encode())
+        self.store.propose(study.id, 0, [Proposal("design", "search", (0.5, 0.5))], noted)
+        return self.store.study(study.id)
 
     def measure(self, study: Study, trials: int) -> None:
         if self.store.study(study.id).status is StudyStatus.SUBMITTED:
@@ -138,7 +147,8 @@ def make_house(tmp_path, files) -> Callable[..., House]:
     def make(**settings: object) -> House:
         jobs = SentJobs()
         chosen = Settings(**{"data": tmp_path, "directories": (files,), "factories": (f"{files}/net.py:Net",)} | settings)
-        return House(Service(chosen, MemoryStore(), MemoryCatalog(), MemoryBlobs(tmp_path), jobs), jobs)
+        rows, results = MemoryRows(), MemoryBlobs(tmp_path)
+        return House(Service(chosen, MemoryStore(rows=rows), MemoryCatalog(rows), MemoryBlobs(tmp_path), results, jobs), jobs)
 
     return make
 

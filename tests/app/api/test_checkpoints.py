@@ -225,6 +225,22 @@ class TestStudies:
             assert client.get(place).status_code == client.delete(place).status_code == 404
 
 
+class TestQuota:
+    def test_shrinks_with_what_is_dropped(self, make_house):
+        house = make_house(quota_bytes=len(WEIGHTS) + 10)
+        client = house.client(Scope.WRITE)
+        digest = sha256(WEIGHTS).hexdigest()
+        assert client.put(f"/v1/blobs/{digest}", content=WEIGHTS).status_code == 201
+        place = client.post("/v1/checkpoints", json={"files": {"model.safetensors": digest}}).headers["location"]
+        other = bytes(len(WEIGHTS))
+        assert client.put(f"/v1/blobs/{sha256(other).hexdigest()}", content=other).status_code == 429
+        in_use = client.delete(f"/v1/blobs/{digest}")
+        assert (in_use.status_code, in_use.json()["code"]) == (409, "conflict")
+        assert client.delete(place).status_code == 204
+        assert client.delete(f"/v1/blobs/{digest}").status_code == client.delete("/v1/blobs/none").status_code == 404
+        assert client.put(f"/v1/blobs/{sha256(other).hexdigest()}", content=other).status_code == 201
+
+
 def test_another_tenants_are_not_there(house, register):
     place = register(**{"model.safetensors": WEIGHTS}).headers["location"]
     stranger = house.client(Scope.ADMIN, "other")

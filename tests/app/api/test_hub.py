@@ -95,6 +95,6 @@ class TestMissing:
 
     def test_merge_of_another_study_is_not_there(self, house, client, study, files):
         save_file({"weight": torch.zeros(2, 2)}, files / "base.safetensors")
-        other = house.study(client, name="images-3")
+        other = house.begin(house.study(client, name="images-3"))
         merge = client.post(f"/v1/studies/{other.id}/merges", json={"coefficients": [1, 0]}).json()["id"]
         assert client.get(f"/hub/api/models/images-2/{merge}").status_code == 404

@@ -5,15 +5,17 @@ import hashlib
 import json
 import os
 import time
+from hashlib import sha256
 
 import pytest
 import torch
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save, save_file
 
 from checkpoints.combine import BLOCK, BlockMerger, Merge
 from checkpoints.groups import group_tensors, spread_coefficients
 from checkpoints.layout import open_layout
 from checkpoints.model_set import fit_model_set
+from checkpoints.pairing import Pairing
 from checkpoints.stream import MergedFiles
 from checkpoints.write import write_merge
 
@@ -63,7 +65,7 @@ def merge_of(house, client, sharded):
     """Asks for a merge of the sharded models, or of those named; gives its place."""
 
     def make(base=BASE, tuned=None, coefficients=AT, **changes):
-        study = house.study(client, models={"base": base, "tuned": tuned or {MNIST: MNIST, LANDSAT: LANDSAT}}, **changes)
+        study = house.begin(house.study(client, models={"base": base, "tuned": tuned or {MNIST: MNIST, LANDSAT: LANDSAT}}, **changes))
         answer = client.post(f"/v1/studies/{study.id}/merges", json={"coefficients": coefficients})
         assert answer.status_code == 201, answer.text
         return answer.headers["location"]
@@ -220,6 +222,39 @@ class TestHeaders:
         whole = read(client, place, BIG)
         assert answer.headers["repr-digest"] == f"sha-256=:{base64.b64encode(hashlib.sha256(whole.content).digest()).decode()}:"
         assert "repr-digest" not in whole.headers
+
+
+class TestPairing:
+    def test_of_other_names_than_the_bases_is_known_before_any_front(self, house, client, files):
+        weight = torch.arange(4.0).reshape(2, 2)
+        save_file({"weight": weight}, files / "base.safetensors")
+        for step, name in enumerate((MNIST, LANDSAT), 1):
+            save_file({"net.weight": weight + step}, files / f"{name}.safetensors")
+        study = house.begin(house.study(client), Pairing(dict.fromkeys((MNIST, LANDSAT), {"net.weight": "weight"})))
+        place = client.post(f"/v1/studies/{study.id}/merges", json={"coefficients": [0.5, 0.25]}).headers["location"]
+        assert load(read(client, place, "base.safetensors").content)["weight"].equal(weight + 0.5 + 2 * 0.25)
+
+
+class TestDroppedInputs:
+    def test_are_told_and_the_study_stays(self, house, client, files):
+        for seed, name in enumerate((MNIST, LANDSAT), 2):
+            save_file({"weight": torch.full((2, 2), float(seed))}, files / f"{name}.safetensors")
+        content = save({"weight": torch.ones(2, 2)})
+        digest = sha256(content).hexdigest()
+        client.put(f"/v1/blobs/{digest}", content=content)
+        base = client.post("/v1/checkpoints", json={"files": {"model.safetensors": digest}}).json()["id"]
+        tuned = {"mnist": "mnist.safetensors", "landsat": "landsat.safetensors"}
+        study = house.study(client, models={"base": base, "tuned": tuned})
+        house.finish(study)
+        place = client.post(f"/v1/studies/{study.id}/merges", json={"point": 0}).headers["location"]
+        assert read(client, place, "model.safetensors").status_code == 200
+        assert client.delete(f"/v1/checkpoints/{base}").status_code == 204
+        gone = read(client, place, "model.safetensors")
+        assert (gone.status_code, gone.json()["code"]) == (410, "gone")
+        assert base in gone.json()["detail"]
+        assert client.get(f"/v1/studies/{study.id}/front").status_code == 200
+        assert client.post(f"/v1/studies/{study.id}/extend", json={"trials": 3}).json()["code"] == "gone"
+        assert house.service.catalog.held_bytes("acme") == 0
 
 
 class TestChangedInputs:

@@ -3,7 +3,6 @@
 import pytest
 
 from app.domain.key import Scope
-from app.domain.study import StudyStatus
 
 
 @pytest.fixture
@@ -43,10 +42,17 @@ class TestAsk:
         assert (merge["coefficients"], merge["predicted"]) == (chosen["coefficients"], chosen["predicted"])
 
     def test_by_coefficients_needs_no_front(self, house, client):
-        study = house.study(client)
-        house.store.step_study(study.id, StudyStatus.RUNNING)
+        study = house.begin(house.study(client))
         assert ask(client, study, coefficients=[0.5, 0.5]).status_code == 201
         assert ask(client, study, point=0).status_code == 404
+
+    def test_by_coefficients_comes_once_the_checkpoints_are_paired(self, house, client):
+        study = house.study(client)
+        early = ask(client, study, coefficients=[0.5, 0.5])
+        assert (early.status_code, early.json()["code"], early.headers["retry-after"]) == (409, "not_ready", "2")
+        client.post(f"/v1/studies/{study.id}/cancel")
+        never = ask(client, study, coefficients=[0.5, 0.5])
+        assert (never.status_code, never.json()["code"], "retry-after" in never.headers) == (409, "conflict", False)
 
     @pytest.mark.parametrize(
         ("wish", "status"),

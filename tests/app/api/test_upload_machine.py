@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from app.api.service import Service
 from app.blobs.local import open_blobs
+from app.blobs.memory import MemoryBlobs
 from app.config import Settings
 from app.domain.ids import new_id
 from app.domain.key import Key, Scope, digest_secret, new_secret
@@ -20,6 +21,7 @@ from app.main import build_app
 from app.store.memory import MemoryStore
 from app.store.memory_catalog import MemoryCatalog
 from tests.app.api.conftest import SentJobs
+from workers.sweeper import sweep_blobs
 
 CONTENTS = {sha256(content).hexdigest(): content for content in (b"", b"a", b"weights" * 30, bytes(range(256)))}
 TENANTS = ("acme", "other")
@@ -37,9 +39,8 @@ class Uploads(RuleBasedStateMachine):
     def begin(self):
         self.folder = tempfile.TemporaryDirectory()
         data = Path(self.folder.name)
-        self.service = Service(
-            Settings(data=data, quota_bytes=QUOTA), MemoryStore(), MemoryCatalog(), open_blobs(data / "blobs"), SentJobs()
-        )
+        chosen, blobs, results = Settings(data=data, quota_bytes=QUOTA), open_blobs(data / "blobs"), MemoryBlobs(data)
+        self.service = Service(chosen, MemoryStore(), MemoryCatalog(), blobs, results, SentJobs())
         self.sent, self.places, self.stored = {}, {}, set()
         self.keys = {tenant: self.key(tenant) for tenant in TENANTS}
         self.restart()
@@ -120,6 +121,17 @@ class Uploads(RuleBasedStateMachine):
         if (tenant, digest) in self.places:
             assert self.clients[tenant].delete(self.places[tenant, digest]).status_code == 204
             self.forget(tenant, digest)
+
+    @rule(tenant=tenants, digest=digests)
+    def give_stored_up(self, tenant, digest):
+        answer = self.clients[tenant].delete(f"/v1/blobs/{digest}")
+        assert answer.status_code == (204 if (tenant, digest) in self.stored else 404)
+        self.stored.discard((tenant, digest))
+
+    @rule()
+    def sweep(self):
+        sweep_blobs(self.service.catalog, self.service.blobs, datetime.now(UTC))
+        assert {digest for digest in CONTENTS if self.service.blobs.has(digest)} == {digest for _, digest in self.stored}
 
     @invariant()
     def knows_what_it_has(self):

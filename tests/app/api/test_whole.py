@@ -38,7 +38,7 @@ class Engine:
         def evaluator_of(study):
             return evaluators.setdefault(study.id, AnalyticEvaluator(study.spec))
 
-        self.workshop = Workshop(store, house.service.blobs, self.jobs, evaluator_of, "tester", clock=lambda: 0.0)
+        self.workshop = Workshop(store, house.service.results, self.jobs, evaluator_of, "tester", clock=lambda: 0.0)
 
     def run(self, jobs=10_000):
         handlers = {"advance_study": partial(advance, self.workshop), "measure_trial": partial(measure, self.workshop)}

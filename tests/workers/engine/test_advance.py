@@ -8,6 +8,8 @@ import torch
 
 from app.domain.study import FrontSpec, MethodSpec, SpaceSpec, StudyStatus, TransformSpec
 from app.domain.trial import TrialStatus
+from app.store.codec import decode
+from checkpoints.pairing import Pairing
 from surrogate.pareto import non_dominated
 from tests.workers.engine.conftest import AnalyticEvaluator
 from workers.engine.advance import advance
@@ -29,6 +31,16 @@ def distance_from_segment(points: torch.Tensor) -> torch.Tensor:
     along = OPTIMA[1] - OPTIMA[0]
     share = ((points - OPTIMA[0]) @ along / along.square().sum()).clamp(0, 1)
     return (points - OPTIMA[0] - share[:, None] * along).norm(dim=1)
+
+
+class TestPairing:
+    def test_is_known_with_the_first_proposals(self, house):
+        built = house()
+        built.run(jobs=1)
+        assert {trial.status for trial in built.trials} == {TrialStatus.PROPOSED}
+        pairing = built.study.pairing
+        assert decode(Pairing, built.blobs.get(pairing).decode()) == built.evaluator.pairing
+        assert built.finish().pairing == pairing
 
 
 class TestFront:
