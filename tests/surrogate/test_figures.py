@@ -38,6 +38,7 @@ class TestFit:
     def test_r_squared_of_scores_that_are_all_equal(self) -> None:
         assert r_squared(torch.ones(3), torch.ones(3)) == 1.0
         assert r_squared(torch.ones(3), torch.zeros(3)) == 0.0
+        assert r_squared(torch.full((3,), 0.1, dtype=torch.float64), torch.full((3,), 0.1, dtype=torch.float64) + 2e-17) == 1.0
 
     def test_root_mean_square(self) -> None:
         assert root_mean_square(torch.tensor([3.0, -4.0])) == pytest.approx(12.5**0.5)
