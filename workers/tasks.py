@@ -10,6 +10,7 @@ from celery import current_app, shared_task
 
 from app.config import Settings
 from app.journal import start_journal
+from workers.acknowledgement import SureRequest
 
 if TYPE_CHECKING:
     from workers.engine.workshop import Workshop
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 SETTINGS = "mergefront_settings"
 
 
-@shared_task(name="advance_study")  # type: ignore[untyped-decorator]
+@shared_task(name="advance_study", Request=SureRequest)  # type: ignore[untyped-decorator]
 def advance_study(study_id: str) -> None:
     """Takes a study one step further."""
     from workers.engine.advance import advance
@@ -26,7 +27,7 @@ def advance_study(study_id: str) -> None:
     advance(_workshop(), study_id)
 
 
-@shared_task(name="measure_trial")  # type: ignore[untyped-decorator]
+@shared_task(name="measure_trial", Request=SureRequest)  # type: ignore[untyped-decorator]
 def measure_trial(trial_id: str) -> None:
     """Measures a trial that waits."""
     from workers.engine.measure import measure
@@ -34,7 +35,7 @@ def measure_trial(trial_id: str) -> None:
     measure(_workshop(), trial_id)
 
 
-@shared_task(name="train_adapter")  # type: ignore[untyped-decorator]
+@shared_task(name="train_adapter", Request=SureRequest)  # type: ignore[untyped-decorator]
 def train_adapter(finetune_id: str) -> None:
     """Trains a piece of a fine-tuning that waits."""
     from workers.finetuning.job import carry_out
