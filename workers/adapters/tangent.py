@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
@@ -74,30 +74,38 @@ def load_tangent(network: nn.Module, directory: Path) -> TangentModel:
 def push_forward(network: nn.Module, factors: Mapping[str, Factor], call: Callable[[], Any]) -> tuple[Any, Any]:
     """f at (A0, 0) and J_B B, both in the form that `call` gives: a tensor, or a tree of tensors.
 
-    `call` computes with the network; gradients flow into the factors' B. Raises RefusedError where a layer has no forward derivative.
+    `call` computes with the network; gradients flow into the factors' B, and into what else of the network takes any. Raises
+    RefusedError where a layer has no forward derivative.
     """
-    form: list[Any] = []
+    gradients = torch.is_grad_enabled()
+    # derivatives cannot be taken in inference mode
+    with torch.inference_mode(False), torch.set_grad_enabled(gradients), differentiable_layers(), forward_ad.dual_level():
+        with _moved(network, factors):
+            leaves, form = tree_flatten(call())
+        pairs = [_value_and_slope(leaf) for leaf in leaves]
+    return tree_unflatten([value for value, _ in pairs], form), tree_unflatten([slope for _, slope in pairs], form)
 
-    def outputs(changes: dict[str, Tensor]) -> list[Tensor]:
-        with _adapted(network, {layer: replace(factor, b=changes[layer]) for layer, factor in factors.items()}):
-            leaves, spec = tree_flatten(call())
-        form[:] = [spec]
-        return leaves
 
-    directions = {layer: factor.b for layer, factor in factors.items()}
-    zeros = {layer: torch.zeros_like(b) for layer, b in directions.items()}
-    with differentiable_layers():
-        pair: Any = torch.func.jvp(outputs, (zeros,), (directions,))
-    values, slopes = pair
-    return tree_unflatten(values, form[0]), tree_unflatten(slopes, form[0])
+def _value_and_slope(dual: Tensor) -> tuple[Tensor, Tensor]:
+    value, slope = forward_ad.unpack_dual(dual)
+    return value, torch.zeros_like(value) if slope is None else slope
 
 
 @contextmanager
-def _adapted(network: nn.Module, factors: Mapping[str, Factor]) -> Iterator[None]:
-    """Within, every layer of `factors` adds s B A x to what it gives."""
+def _moved(network: nn.Module, factors: Mapping[str, Factor]) -> Iterator[None]:
+    """Within, what every layer of `factors` gives also moves by s B A x.
+
+    That is its whole derivative at B = 0: neither a change of x nor the product's value gets through a B that is zero. So x is taken as
+    it stands, and the network without the factors is all that is differentiated.
+    """
 
     def hook(factor: Factor) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
-        return lambda module, args, output: output + apply_factor(module, args[0], factor)
+        def move(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+            value, slope = forward_ad.unpack_dual(output)
+            change = apply_factor(module, forward_ad.unpack_dual(args[0]).primal, factor)
+            return forward_ad.make_dual(value, change if slope is None else slope + change)
+
+        return move
 
     with ExitStack() as stack:
         for layer, factor in factors.items():
