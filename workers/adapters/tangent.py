@@ -77,18 +77,19 @@ def push_forward(network: nn.Module, factors: Mapping[str, Factor], call: Callab
     `call` computes with the network; gradients flow into the factors' B, and into what else of the network takes any. Raises
     RefusedError where a layer has no forward derivative.
     """
-    gradients = torch.is_grad_enabled()
-    # derivatives cannot be taken in inference mode
-    with torch.inference_mode(False), torch.set_grad_enabled(gradients), differentiable_layers(), forward_ad.dual_level():
-        with _moved(network, factors):
-            leaves, form = tree_flatten(call())
-        pairs = [_value_and_slope(leaf) for leaf in leaves]
-    return tree_unflatten([value for value, _ in pairs], form), tree_unflatten([slope for _, slope in pairs], form)
+    form: list[Any] = []
 
+    def outputs(still: Tensor) -> list[Tensor]:
+        leaves, spec = tree_flatten(call())
+        form[:] = [spec]
+        return leaves
 
-def _value_and_slope(dual: Tensor) -> tuple[Tensor, Tensor]:
-    value, slope = forward_ad.unpack_dual(dual)
-    return value, torch.zeros_like(value) if slope is None else slope
+    # what moves enters at the layers, nothing by the arguments
+    still = torch.zeros(())
+    with differentiable_layers(), _moved(network, factors):
+        pair: Any = torch.func.jvp(outputs, (still,), (still,))
+    values, slopes = pair
+    return tree_unflatten(values, form[0]), tree_unflatten(slopes, form[0])
 
 
 @contextmanager
