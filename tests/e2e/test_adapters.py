@@ -1,8 +1,7 @@
 """Adapters of every kind from their training to the weights of their merges: as jobs over HTTP, and by command line."""
 
 import importlib.util
-import json
-from functools import partial
+import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,23 +15,48 @@ from app.datasets.split import split_rows
 from app.domain.task import SplitShares
 from tests.command_line import mergefront
 from tests.digits_set import write_digits_set
-from tests.e2e.serving import PATIENCE
-from workers.adapters.tangent import load_tangent
+from tests.e2e.serving import PATIENCE, eventually
+from workers.adapters.tangent import TangentModel, load_tangent
 
 TASKS = ("upright", "inverted", "turned")
 SPLIT = {"search": 0.5, "report": 0.5, "seed": 0}
+NET = """\
+import ctypes
+from pathlib import Path
+
+from torch import nn
+
+MOOD = Path("{folder}/mood")
+
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(64, 24), nn.Tanh())
+
+    def forward(self, images):
+        if MOOD.exists():
+            ctypes.PyDLL(None).usleep(120_000_000)  # one long call that never lets go of the interpreter
+        return super().forward(images)
+"""
+CANCEL_SECONDS = 5.0
 METHODS = {"tangent": {"name": "exact"}, "llora": {"name": "map", "budget": 10}, "lora": {"name": "map", "budget": 10}}
 
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory) -> Path:
-    """A folder with base, heads and data of three tasks."""
-    return write_digits_set(tmp_path_factory.mktemp("digits"), **{task: task for task in TASKS}).parent
+    """A folder with base, heads and data of three tasks; while a file `mood` lies in it, the network stands still."""
+    folder = write_digits_set(tmp_path_factory.mktemp("digits"), **{task: task for task in TASKS}).parent
+    (folder / "net.py").write_text(NET.format(folder=folder))
+    return folder
 
 
 @pytest.fixture(scope="module")
-def client(serving, digits):
-    service = serving(MERGEFRONT_FACTORIES=f"{digits}/net.py:Net")
+def service(serving, digits):
+    return serving(MERGEFRONT_FACTORIES=f"{digits}/net.py:Net")
+
+
+@pytest.fixture(scope="module")
+def client(service):
     with httpx.Client(base_url=f"http://127.0.0.1:{service.port}", timeout=PATIENCE) as opened:
         yield opened
 
@@ -72,12 +96,16 @@ def carried_out(client, place, body):
     return ended, events
 
 
-def trained(client, digits, registered, kind, task):
-    body = {
+def finetuning(digits, registered, kind, task, epochs=5):
+    return {
         "base": registered["base"], "architecture": {"factory": f"{digits}/net.py:Net"}, "task": registered["tasks"][task],
-        "adapter": {"kind": kind, "rank": 6, "alpha": 12}, "training": {"epochs": 5, "learning_rate": 0.03, "batch": 16},
+        "adapter": {"kind": kind, "rank": 6, "alpha": 12},
+        "training": {"epochs": epochs, "patience": epochs, "learning_rate": 0.03, "batch": 16},
     }  # fmt: skip
-    ended, events = carried_out(client, "/v1/finetunes", body)
+
+
+def trained(client, digits, registered, kind, task):
+    ended, events = carried_out(client, "/v1/finetunes", finetuning(digits, registered, kind, task))
     assert events == ["finetune.submitted", "finetune.running", *["finetune.epoch"] * 5, "finetune.finished"]
     assert client.get(f"/v1/checkpoints/{ended['checkpoint']}").json()["kind"] == ("tangent" if kind == "tangent" else "lora")
     return ended["checkpoint"]
@@ -160,3 +188,60 @@ def test_points_of_the_front_score_what_was_measured(client, digits, study, tmp_
         assert {split: scores_of(digits, model, split) for split in ("search", "report")} == {
             split: pytest.approx(point[split], abs=1e-9) for split in ("search", "report")
         }
+
+
+def submitted(client, digits, folder, seeds):
+    """How `mergefront submit --wait` ended with a study of two tangent adapters that `mergefront finetune` trained here."""
+    names = dict(zip(TASKS, seeds, strict=False))
+    for task, seed in names.items():
+        ended = mergefront(
+            "finetune", "--base", digits / "base.safetensors", "--factory", f"{digits}/net.py:Net",
+            "--data", digits / f"{task}-data.safetensors", "--head", f"{digits}/heads.safetensors#{task}",
+            "--adapter", "tangent", "--rank", 4, "--epochs", 2, "--start-seed", seed, "--out", folder / task,
+        )  # fmt: skip
+        assert ended.code == 0, ended.err
+    tasks = {
+        task: {"data": str(digits / f"{task}-data.safetensors"), "head": f"{digits}/heads.safetensors#{task}", "metric": "accuracy"}
+        for task in names
+    }
+    models = {"base": str(digits / "base.safetensors"), "tuned": {task: str(folder / task) for task in names}}
+    architecture, manifest = {"factory": f"{digits}/net.py:Net"}, folder / "study.yaml"
+    study = {"name": "sent", "models": models, "architecture": architecture, "tasks": tasks, "method": {"name": "exact"}}
+    manifest.write_text(yaml.safe_dump(study))
+    return mergefront("submit", manifest, "--server", str(client.base_url), "--wait")
+
+
+def test_adapters_trained_by_command_line_are_sent(client, digits, tmp_path):
+    ended = submitted(client, digits, tmp_path, (0, 0))
+    assert ended.code == 0, ended.err
+    study = ended.out.strip()
+    assert client.get(f"/v1/studies/{study}/front").json()["points"]
+    merge = client.post(f"/v1/studies/{study}/merges", json={"coefficients": [0.5, 0.25]}).json()
+    directory = tmp_path / "merged"
+    directory.mkdir()
+    download(client, merge["id"], directory)
+    assert isinstance(loaded(digits, "tangent", directory), TangentModel)
+
+
+def test_adapters_of_different_starts_fail_the_study_with_the_reason(client, digits, tmp_path):
+    ended = submitted(client, digits, tmp_path, (0, 1))
+    assert ended.code == 1 and "started from different A0" in ended.err
+
+
+def test_a_training_is_cancelled_within_seconds_of_whatever_it_does(service, client, digits, registered):
+    body = finetuning(digits, registered, "tangent", "turned", epochs=1000)
+    href = client.post("/v1/finetunes", json=body).headers["location"]
+    eventually(lambda: client.get(href).json()["step"] > 0, "it trains")
+    mood = digits / "mood"
+    mood.touch()
+    try:
+        [child] = service.pids("child")
+        time.sleep(2.0)
+        assert client.post(f"{href}/cancel").status_code == 202
+        eventually(lambda: child not in service.pids("child"), "the training stops", CANCEL_SECONDS)
+    finally:
+        mood.unlink()
+    assert client.get(href).json()["status"] == "cancelled"
+    # the next one clears away what it could not
+    trained(client, digits, registered, "llora", "turned")
+    assert list((service.data / "finetunes").iterdir()) == []

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from app.domain.errors import Fault, RefusedError
 from checkpoints.linearised import read_linearised
-from workers.adapters.factors import Factor, adaptable, apply_factor
+from workers.adapters.factors import Factor, adaptable, apply_factor, apply_weight, is_plain
 
 _FUSED = ("flash", "flex")
 
@@ -92,26 +92,53 @@ def push_forward(network: nn.Module, factors: Mapping[str, Factor], call: Callab
     return tree_unflatten(values, form[0]), tree_unflatten(slopes, form[0])
 
 
-@contextmanager
-def _moved(network: nn.Module, factors: Mapping[str, Factor]) -> Iterator[None]:
-    """Within, what every layer of `factors` gives also moves by s B A x.
+class _Layer:
+    """A linear layer while the network is differentiated: its output moves by W dx + s B A x, as far as there are dx and a factor.
 
-    That is its whole derivative at B = 0: neither a change of x nor the product's value gets through a B that is zero. So x is taken as
-    it stands, and the network without the factors is all that is differentiated.
+    At B = 0 neither dx nor the product's value gets through the factor. Generic derivatives would compute both, and products with
+    a dW and an A dx of zeros.
     """
 
-    def hook(factor: Factor) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
-        def move(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            value, slope = forward_ad.unpack_dual(output)
-            change = apply_factor(module, forward_ad.unpack_dual(args[0]).primal, factor)
-            return forward_ad.make_dual(value, change if slope is None else slope + change)
+    def __init__(self, factor: Factor | None, plain: bool) -> None:
+        self._factor, self._plain = factor, plain
+        self._change: Tensor | None = None
 
-        return move
+    def take(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        if self._factor is None and not args:  # given by name: its derivative is found all the same
+            return args
+        value, slope = _parts(args[0])
+        self._change = None if self._factor is None else apply_factor(module, value, self._factor)
+        if not self._plain or slope is None:
+            return args
+        change = apply_weight(module, slope)
+        self._change = change if self._change is None else change + self._change
+        return (value, *args[1:])
 
+    def give(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        change, self._change = self._change, None
+        if change is None:
+            return output
+        value, slope = _parts(output)
+        moved: Tensor = forward_ad.make_dual(value, change if slope is None else slope + change)  # type: ignore[no-untyped-call]
+        return moved
+
+
+def _parts(tensor: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Value and slope, None where it stands still."""
+    value, slope = forward_ad.unpack_dual(tensor)  # type: ignore[no-untyped-call]
+    return value, slope
+
+
+@contextmanager
+def _moved(network: nn.Module, factors: Mapping[str, Factor]) -> Iterator[None]:
+    """Within, what every layer of `factors` gives also moves by s B A x."""
     with ExitStack() as stack:
-        for layer, factor in factors.items():
-            handle = network.get_submodule(layer).register_forward_hook(hook(factor))
-            stack.callback(handle.remove)
+        for name, module in adaptable(network).items():
+            factor, plain = factors.get(name), is_plain(module)
+            if plain or factor is not None:
+                layer = _Layer(factor, plain)
+                stack.callback(module.register_forward_pre_hook(layer.take).remove)
+                stack.callback(module.register_forward_hook(layer.give).remove)
         yield
 
 

@@ -112,7 +112,8 @@ class TestFiles:
     def test_a_layer_that_is_not_read_stays_at_the_start(self, kind, spec_of, digits, tmp_path):
         """Also in a training that was cut."""
         net, base = tmp_path / "net.py", tmp_path / "base.safetensors"
-        net.write_text((digits / "net.py").read_text().replace("        self.lin", "        self.unread = nn.Linear(3, 2)\n        self.lin"))
+        known = (digits / "net.py").read_text()
+        net.write_text(known.replace("        self.lin", "        self.unread = nn.Linear(3, 2)\n        self.lin"))
         save_file(load_file(digits / base.name) | {"unread.weight": torch.ones(2, 3), "unread.bias": torch.ones(2)}, base)
         spec = replace(spec_of(kind), base=str(base), architecture=FactoryArchitecture(str(net), "Net"))
         with pytest.raises(Cut):
