@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import linear
+from transformers.pytorch_utils import Conv1D
 
 from app.domain.errors import RefusedError
 from tests.workers.adapters.nets import factors, images, network
@@ -101,6 +102,28 @@ class TestSlope:
             inferred = model(inputs)
         torch.testing.assert_close(inferred, model(inputs).detach(), rtol=1e-12, atol=1e-12)
 
+
+    def test_layers_that_are_not_plain_or_take_their_input_by_name(self):
+        class Squared(nn.Linear):
+            def forward(self, inputs):
+                return super().forward(inputs).square()
+
+        class Odd(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.stored, self.squared, self.named, self.last = Conv1D(5, 4), Squared(5, 5), nn.Linear(5, 5), Squared(5, 2)
+
+            def forward(self, inputs):
+                return self.last(torch.tanh(self.named(input=self.squared(self.stored(inputs)))))
+
+        torch.manual_seed(0)
+        net, inputs = Odd().double().requires_grad_(False), torch.randn(6, 4, dtype=torch.float64)
+        drawn = {
+            name: Factor(torch.randn(2, 5 if name == "squared" else 4, dtype=torch.float64), torch.randn(5, 2, dtype=torch.float64), 0.5)
+            for name in ("stored", "squared")
+        }
+        for ours, theirs in zip(push_forward(net, drawn, lambda: net(inputs)), by_torch(net, drawn, inputs), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
     def test_an_output_that_no_factor_reaches_stands_still(self):
         net, inputs = network(), images()
@@ -210,8 +233,6 @@ def test_transformers_pass_through_plain_attention():
 
 
 def test_a_layer_of_transformers_own_kind():
-    from transformers.pytorch_utils import Conv1D
-
     module, inputs = Conv1D(3, 4), torch.randn(5, 4)
     factor = Factor(torch.randn(2, 4), torch.randn(3, 2), 0.5)
     torch.testing.assert_close(apply_factor(module, inputs, factor), linear(inputs, 0.5 * factor.b @ factor.a))
