@@ -169,7 +169,7 @@ def test_a_chosen_merge_scores_what_was_said(client, digits, study, tmp_path):
     scores = scores_of(digits, loaded(digits, kind, tmp_path), "search")
     predicted = {task: score["score"] for task, score in chosen["predicted"].items()}
     # of tangent adapters every merge is known, of others an estimate
-    assert scores == pytest.approx(predicted, abs=1e-6 if kind == "tangent" else 0.2)
+    assert scores == pytest.approx(predicted, abs=1e-12 if kind == "tangent" else 0.2)
 
 
 def test_points_of_the_front_score_what_was_measured(client, digits, study, tmp_path):
@@ -179,14 +179,14 @@ def test_points_of_the_front_score_what_was_measured(client, digits, study, tmp_
     assert len(verified) >= 2
     for number, point in verified[:2]:
         if kind == "tangent":
-            assert point["search"] == pytest.approx({task: score["score"] for task, score in point["predicted"].items()}, abs=1e-6)
+            assert point["search"] == pytest.approx({task: score["score"] for task, score in point["predicted"].items()}, abs=1e-12)
         merge = client.post(f"/v1/studies/{ended['id']}/merges", json={"point": number}).json()
         directory = tmp_path / str(number)
         directory.mkdir()
         download(client, merge["id"], directory)
         model = loaded(digits, kind, directory)
         assert {split: scores_of(digits, model, split) for split in ("search", "report")} == {
-            split: pytest.approx(point[split], abs=1e-9) for split in ("search", "report")
+            split: pytest.approx(point[split], abs=1e-12) for split in ("search", "report")
         }
 
 
