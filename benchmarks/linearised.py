@@ -61,7 +61,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--held-out", type=float, default=0.5, help="share of the search split that does not train")
     parser.add_argument("--budget", type=int, default=16)
+    parser.add_argument("--verify", type=int, default=6)
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
@@ -76,7 +78,10 @@ def train_task(spec: StudySpec, name: str, arguments: argparse.Namespace) -> dic
         if (place / ADAPTER_CONFIG).exists():
             continue
         adapter = AdapterSpec(kind, arguments.rank, 2.0 * arguments.rank, tuple(arguments.targets))
-        training = TrainingSpec(epochs=arguments.epochs, learning_rate=arguments.rate, batch=arguments.batch, patience=arguments.epochs)
+        training = TrainingSpec(
+            epochs=arguments.epochs, learning_rate=arguments.rate, batch=arguments.batch, patience=arguments.epochs,
+            held_out=arguments.held_out,
+        )  # fmt: skip
         request = FinetuneSpec(spec.models.base, spec.architecture, task, adapter, training)
         # each in a process of its own, since memory that was freed stays with a process
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -103,7 +108,7 @@ def judge(kind: str, spec: StudySpec, arguments: argparse.Namespace, costs: Mapp
     method = MethodSpec("exact" if kind == "tangent" else "map", budget=arguments.budget)
     study = replace(
         spec, name=f"{spec.name}-{kind}", models=ModelSetSpec(spec.models.base, tuned), method=method,
-        front=FrontSpec(points=40, verify=6), baselines=("average", "task_arithmetic"),
+        front=FrontSpec(points=40, verify=arguments.verify), baselines=("average", "task_arithmetic"),
     )  # fmt: skip
     with open_workspace(arguments.out / f"study-{kind}") as workspace:
         front = workspace.store.front(carry_out(workspace, study, "cpu", None).id)

@@ -1,4 +1,4 @@
-"""The measuring process's side of its watcher: tells it which lease the work stands on."""
+"""The working process's side of its watcher: tells it which right the work stands on."""
 
 import json
 import os
@@ -9,19 +9,20 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from app.domain.trial import Lease
+from workers.rights import Right
 
 
 class Guard:
-    """Has a watcher process, started with the first lease and again when it is gone. For one measurement at a time."""
+    """Has a watcher process, started with the first work and again when it is gone. For one piece of work at a time."""
 
     def __init__(self, database: str, lease_seconds: float) -> None:
         self._greeting = {"database": database, "lease_seconds": lease_seconds, "child": os.getpid()}
         self._watcher: subprocess.Popen[bytes] | None = None
 
     @contextmanager
-    def __call__(self, lease: Lease) -> Iterator[None]:
-        """While the block runs, this process is killed within seconds of the lease's loss, whatever it is doing."""
-        self._tell(asdict(lease))
+    def __call__(self, right: Right) -> Iterator[None]:
+        """While the block runs, this process is killed within seconds of the right's loss, whatever it is doing."""
+        self._tell({"lease" if isinstance(right, Lease) else "claim": asdict(right)})
         try:
             yield
         finally:

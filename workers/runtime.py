@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 from app.actions.finetunes import local_finetune, register_adapter
 from app.actions.localise import Source, local_spec
@@ -42,7 +42,7 @@ def open_workshop(settings: Settings) -> Workshop:
         keep_latest(_builder(settings, localise)),
         owner=f"{socket.gethostname()}-{os.getpid()}",
         lease_seconds=settings.lease_seconds,
-        guard=Guard(settings.database_url, settings.lease_seconds),
+        guard=_guard(settings.database_url, settings.lease_seconds),
     )
 
 
@@ -62,7 +62,14 @@ def open_bench(settings: Settings) -> Bench:
         f"{socket.gethostname()}-{os.getpid()}",
         find_device(settings.device),
         settings.lease_seconds,
+        guard=_guard(settings.database_url, settings.lease_seconds),
     )
+
+
+@cache
+def _guard(database: str, lease_seconds: float) -> Guard:
+    """One for all that this process does, which is one thing at a time."""
+    return Guard(database, lease_seconds)
 
 
 def _builder(settings: Settings, localise: Localise) -> Callable[[Study], Evaluator]:

@@ -1,9 +1,9 @@
-"""Watches one measuring process from outside, where no interpreter lock and no long computation can hold it up.
+"""Watches one working process from outside, where no interpreter lock and no long computation can hold it up.
 
-It reads from its input, a line each: how to reach the records, then the lease that the process works under, or null. It kills the
-process when that lease is no longer the trial's (cancelled, taken over) or ran out unrenewed (the process hangs or was stopped). Told
-to end (SIGTERM, which reaches the whole process group), it kills the process and hands the trial back, so that the attempt does not
-count. It ends with the process that it watches.
+It reads from its input, a line each: how to reach the records, then the right that the process works under, the lease of a trial or the
+claim of a fine-tuning, or null. It kills the process when the rows no longer grant that right (cancelled, taken over) or it ran out
+unrenewed (the process hangs or was stopped). Told to end (SIGTERM, which reaches the whole process group), it kills the process and
+hands its work back, so that the attempt does not count. It ends with the process that it watches.
 """
 
 import json
@@ -14,69 +14,67 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
-from app.domain.errors import NotFoundError, StaleLeaseError, UnavailableError
+from app.domain.errors import UnavailableError
+from app.domain.finetune import Claim
 from app.domain.trial import Lease
 from app.journal import start_journal
-from app.store.port import Store
 from app.store.sql import open_store
+from app.store.sql_catalog import open_catalog
+from workers.rights import Right, Rights, name_of
 
 LOOK_SECONDS = 1.0
-# the word that a measurement is over may arrive after the look that saw its lease gone
+# the word that the work is over may arrive after the look that saw its right gone
 LOOKS_IN_DOUBT = 2
 # the process and its watcher are told to end together: its end may be seen first
 PARTING_SECONDS = 0.5
 
-Word = Lease | Literal["idle", "end", "gone"]
+Word = Right | Literal["idle", "end", "gone"]
 
 log = logging.getLogger(__name__)
 
 
 class Watcher:
-    """`kill` ends the watched process at once; `lease_seconds`: how long a lease lasts between heartbeats."""
+    """`kill` ends the watched process at once; `lease_seconds`: how long a right lasts between heartbeats."""
 
-    def __init__(self, store: Store, kill: Callable[[], None], lease_seconds: float, clock: Callable[[], float] = time.time) -> None:
-        self._store = store
+    def __init__(self, rights: Rights, kill: Callable[[], None], lease_seconds: float, clock: Callable[[], float] = time.time) -> None:
+        self._rights = rights
         self._kill = kill
         self._lease_seconds = lease_seconds
         self._clock = clock
-        self._lease: Lease | None = None
+        self._right: Right | None = None
         self._doubts = 0
 
-    def hear(self, lease: Lease | None) -> None:
+    def hear(self, right: Right | None) -> None:
         """What the process works on from now."""
-        self._lease, self._doubts = lease, 0
+        self._right, self._doubts = right, 0
 
     def look(self) -> None:
-        """Kills the process once its lease was found gone twice in a row."""
-        if self._lease is None:
+        """Kills the process once its right was found gone twice in a row."""
+        if self._right is None:
             return
-        self._doubts = 0 if self._stands(self._lease) else self._doubts + 1
+        self._doubts = 0 if self._stands(self._right) else self._doubts + 1
         if self._doubts >= LOOKS_IN_DOUBT:
-            log.warning("trial %s: the lease is gone, its measurement is stopped", self._lease.trial_id)
+            log.warning("%s: its lease is gone, the work on it is stopped", name_of(self._right))
             self._kill()
             self.hear(None)
 
     def end(self) -> None:
         """Kills the process and hands back what it worked on."""
         self._kill()
-        if self._lease is not None:
-            with suppress(StaleLeaseError, NotFoundError):
-                self._store.release(self._lease)
-                log.info("trial %s: handed back", self._lease.trial_id)
+        if self._right is not None and self._rights.give_back(self._right):
+            log.info("%s: handed back", name_of(self._right))
 
-    def _stands(self, lease: Lease) -> bool:
+    def _stands(self, right: Right) -> bool:
         try:
-            current = self._store.lease(lease.trial_id)
+            until = self._rights.until(right)
         except UnavailableError as error:
-            log.warning("trial %s: its lease cannot be looked at: %s", lease.trial_id, error)
+            log.warning("%s: its lease cannot be looked at: %s", name_of(right), error)
             return True
         # records that were out of reach kept a sound process from renewing: it gets time for it
-        overdue = self._clock() - self._lease_seconds / 2
-        return current is not None and current.token == lease.token and current.until >= overdue
+        return until is not None and until >= self._clock() - self._lease_seconds / 2
 
 
 def watch(watcher: Watcher, words: "queue.SimpleQueue[Word]") -> None:
@@ -92,7 +90,7 @@ def watch(watcher: Watcher, words: "queue.SimpleQueue[Word]") -> None:
                 return None
             case "idle":
                 watcher.hear(None)
-            case Lease():
+            case Lease() | Claim():
                 watcher.hear(word)
             case None:
                 watcher.look()
@@ -107,9 +105,18 @@ def _next(words: "queue.SimpleQueue[Word]", seconds: float) -> Word | None:
 
 def _listen(words: "queue.SimpleQueue[Word]") -> None:
     for line in sys.stdin:
-        given = json.loads(line)
-        words.put("idle" if given is None else Lease(**given))
+        words.put(_word(json.loads(line)))
     words.put("gone")
+
+
+def _word(told: Mapping[str, Any] | None) -> Word:
+    match told:
+        case {"lease": fields}:
+            return Lease(**fields)
+        case {"claim": fields}:
+            return Claim(**fields)
+        case _:
+            return "idle"
 
 
 def main() -> None:
@@ -126,8 +133,10 @@ def main() -> None:
             os.kill(child, signal.SIGKILL)
 
     store = open_store(greeting["database"])
+    catalog = open_catalog(greeting["database"])
     threading.Thread(target=_listen, args=(words,), daemon=True).start()
-    watch(Watcher(store, kill, greeting["lease_seconds"]), words)
+    watch(Watcher(Rights(store, catalog), kill, greeting["lease_seconds"]), words)
+    catalog.close()
     store.close()
 
 

@@ -17,7 +17,7 @@ from app.domain.ids import is_registered
 from app.domain.study import ModelSetSpec, Study, StudySpec
 from app.domain.task import ExternalTask, Task
 from app.store.catalog import Catalog
-from checkpoints.acceptance import stray_faults
+from checkpoints.acceptance import account_faults, stray_faults
 from checkpoints.digest import digest_file, digest_layout
 from checkpoints.layout import open_layout
 
@@ -121,7 +121,8 @@ def _check_values(path: Path) -> None:
     checked = path / ".checked"
     if checked.exists():
         return
-    faults = [Fault("reference", problem) for problem in stray_faults(open_layout(path))]
+    layout = open_layout(path)
+    faults = [Fault("reference", problem) for problem in (*stray_faults(layout), *account_faults(layout))]
     if faults:
         raise RefusedError(faults)
     checked.touch()

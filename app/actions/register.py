@@ -16,7 +16,7 @@ from app.domain.checkpoint import Checkpoint, Dataset
 from app.domain.errors import Fault, NotFoundError, RefusedError
 from app.domain.ids import new_id
 from app.store.catalog import Catalog
-from checkpoints.acceptance import check_fits, stray_faults
+from checkpoints.acceptance import account_faults, check_fits, stray_faults
 from checkpoints.digest import digest_file, digest_layout
 from checkpoints.errors import CheckpointError
 from checkpoints.header import read_header
@@ -56,6 +56,7 @@ def register_checkpoint(registry: Registry, tenant: str, given: Given, base: str
     given, size = _admit(registry, tenant, given)
     layout = _open(_root(registry, given))
     faults = [Fault(_where(given), problem) for problem in stray_faults(layout)]
+    faults += _faults(_where(given), account_faults(layout), layout.root)
     faults += [] if base is None else _misfits(registry, tenant, layout, base)
     if faults:
         raise RefusedError(faults)

@@ -80,7 +80,7 @@ def get_finetune(finetune: FinetuneOf) -> FinetuneAnswer:
 
 @router.post("/{finetune_id}/cancel", status_code=202, responses=problem_responses(404, 409), summary="Cancel a fine-tuning")
 def post_cancel(finetune: FinetuneOf, service: ServiceOf) -> FinetuneAnswer:
-    """Whoever trains it stops after its step; nothing is kept of it."""
+    """Whoever trains it stops within seconds, whatever it is doing; nothing is kept of it."""
     return finetune_answer(cancel_finetune(service.catalog, finetune))
 
 

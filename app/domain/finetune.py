@@ -92,6 +92,15 @@ class Occurrence:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """The right of a worker to train a fine-tuning and to write it: gone with its end, and with the next claim, whose `token` is larger."""
+
+    finetune_id: str
+    tenant: str
+    token: int
+
+
+@dataclass(frozen=True)
 class Finetune:
     """A fine-tuning and where it stands. `digest`: of what it asks of which bytes.
 
@@ -120,6 +129,11 @@ class Finetune:
     @property
     def open(self) -> bool:
         return self.status in OPEN
+
+    @property
+    def claim(self) -> Claim:
+        """The latest."""
+        return Claim(self.id, self.tenant, self.token)
 
     def waits(self, now: float) -> bool:
         """Whether somebody should take it up: nobody holds it, or whoever did has died."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
+from checkpoints.acceptance import account_faults, check_fits
 from checkpoints.adapter_export import stack_adapters
 from checkpoints.adapter_metadata import AdapterMetadata, digest_base, digest_tensors, read_metadata
 from checkpoints.errors import LayoutError, MisfitError, NotFiniteError
@@ -111,6 +112,38 @@ class TestFiles:
         save_file({"x": torch.ones(1)}, tmp_path / "adapter_model.safetensors", texts)
         with pytest.raises(LayoutError, match="mergefront"):
             read_linearised(tmp_path)
+
+
+class TestAcceptance:
+    @pytest.mark.parametrize("kind", ["lora", "llora", "tangent"])
+    def test_what_is_as_it_says_is_taken(self, kind, make, base, tmp_path):
+        layout = open_layout(write(make(kind=kind), tmp_path))
+        assert account_faults(layout) == ()
+        check_fits(layout, base)
+
+    @pytest.mark.parametrize("kind", ["llora", "tangent"])
+    def test_another_start_than_it_names(self, kind, make, tmp_path):
+        layout = open_layout(write(make(kind=kind, a={**start(), "lin": torch.ones(RANK, 8)}), tmp_path))
+        assert "are not the start that its metadata names" in "".join(account_faults(layout))
+
+    def test_another_base_of_the_same_shapes(self, make, base, tmp_path):
+        layout = open_layout(write(make(base_digest="0" * 64), tmp_path))
+        with pytest.raises(MisfitError, match="trained on another base"):
+            check_fits(layout, base)
+
+    def test_a_tangent_adapter_without_our_metadata(self, make, tmp_path):
+        write(make(kind="tangent"), tmp_path)
+        save_file({"base_model.model.lin.lora_A.weight": torch.ones(3, 8)}, tmp_path / "adapter_model.safetensors")
+        assert "mergefront finetune" in "".join(account_faults(open_layout(tmp_path)))
+
+    def test_full_weights_and_adapters_of_others_give_no_account(self, make, base, tmp_path):
+        write(make(), tmp_path)
+        save_file({"base_model.model.lin.lora_A.weight": torch.ones(3, 8)}, tmp_path / "adapter_model.safetensors")
+        assert account_faults(base) == account_faults(open_layout(tmp_path)) == ()
+
+    def test_values_that_are_not_finite_are_told_elsewhere(self, make, tmp_path):
+        b = {"conv": torch.ones(5, RANK, 1, 1), "lin": torch.full((6, RANK), torch.nan)}
+        assert account_faults(open_layout(write(make(b=b), tmp_path))) == ()
 
 
 class TestMerge:

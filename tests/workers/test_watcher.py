@@ -1,14 +1,21 @@
 """When the watcher stops a measurement, and what becomes of the trial."""
 
 import queue
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from app.domain.finetune import Finetune, FinetuneSpec, FinetuneStatus
 from app.domain.study import FactoryArchitecture, ModelSetSpec, Study, StudySpec, StudyStatus
+from app.domain.task import SplitShares, TaskSpec
 from app.domain.trial import Measurement, Proposal, TrialStatus
 from app.store.memory import MemoryStore
+from app.store.memory_catalog import MemoryCatalog
+from workers.rights import Rights
 from workers.watcher import Watcher, watch
+
+BORN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -17,11 +24,15 @@ def store():
 
 
 @pytest.fixture
+def catalog():
+    return MemoryCatalog()
+
+
+@pytest.fixture
 def lease(store):
     """The lease of a trial that is measured since 100, for 30 seconds."""
-    born = datetime(2026, 1, 1, tzinfo=UTC)
     spec = StudySpec("small", ModelSetSpec("base", {"left": "l", "right": "r"}), FactoryArchitecture("net.py", "Net"), ())
-    store.add_study(Study("study_1", spec, StudyStatus.RUNNING, born, born))
+    store.add_study(Study("study_1", spec, StudyStatus.RUNNING, BORN, BORN))
     [trial] = store.propose("study_1", 0, [Proposal("design", "search", (0.0, 1.0))])
     return store.claim(trial.id, "worker", 30.0, 100.0)
 
@@ -29,9 +40,9 @@ def lease(store):
 class Watched:
     """A watcher at a time that can be set, and how often it killed."""
 
-    def __init__(self, store):
+    def __init__(self, store, catalog):
         self.now, self.kills = 100.0, 0
-        self.watcher = Watcher(store, self.kill, 30.0, clock=lambda: self.now)
+        self.watcher = Watcher(Rights(store, catalog), self.kill, 30.0, clock=lambda: self.now)
 
     def kill(self):
         self.kills += 1
@@ -43,8 +54,8 @@ class Watched:
 
 
 @pytest.fixture
-def watched(store, lease):
-    made = Watched(store)
+def watched(store, catalog, lease):
+    made = Watched(store, catalog)
     made.watcher.hear(lease)
     return made
 
@@ -79,25 +90,80 @@ class TestLook:
         assert watched.look(5) == 0
 
 
-class TestWatch:
-    def run(self, watched, *words):
-        inbox = queue.SimpleQueue()
-        for word in words:
-            inbox.put(word)
-        watch(watched.watcher, inbox)
+def run(watched, *words):
+    inbox = queue.SimpleQueue()
+    for word in words:
+        inbox.put(word)
+    watch(watched.watcher, inbox)
 
+
+class TestWatch:
     def test_ends_with_its_process(self, store, lease, watched):
-        self.run(watched, lease, "gone")
+        run(watched, lease, "gone")
         assert watched.kills == 0
         assert store.trial(lease.trial_id).status is TrialStatus.MEASURING
 
     @pytest.mark.parametrize("words", [("end",), ("gone", "end")])
     def test_hands_back_when_told_to_end(self, store, lease, watched, words):
-        self.run(watched, lease, *words)
+        run(watched, lease, *words)
         trial = store.trial(lease.trial_id)
         assert (watched.kills, trial.status, trial.attempts) == (1, TrialStatus.PROPOSED, 0)
 
     def test_hands_back_nothing_that_is_recorded(self, store, lease, watched):
         store.record(lease, Measurement({}, {}, 1.0))
-        self.run(watched, lease, "end")
+        run(watched, lease, "end")
         assert store.trial(lease.trial_id).status is TrialStatus.FINISHED
+
+
+class TestFinetuning:
+    @pytest.fixture
+    def row(self, catalog):
+        """One that is trained since 100, for 30 seconds."""
+        spec = FinetuneSpec("base", FactoryArchitecture("net.py", "Net"), TaskSpec("task", "data", "accuracy", SplitShares(0.5, 0.5, 0)))
+        waiting = Finetune("finetune_1", "acme", "digest", spec, FinetuneStatus.SUBMITTED, BORN, BORN)
+        claimed = waiting.claimed("worker", 130.0, BORN)
+        catalog.add(claimed)
+        return claimed
+
+    @pytest.fixture
+    def watched(self, store, catalog, row):
+        made = Watched(store, catalog)
+        made.watcher.hear(row.claim)
+        return made
+
+    def test_leaves_alone_who_renews(self, catalog, row, watched):
+        catalog.replace(row, replace(row, until=190.0))
+        watched.now = 160.0
+        assert watched.look(5) == 0
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda row: row.cancelled(BORN),
+            lambda row: row.claimed("other", 190.0, BORN),
+            lambda row: row.handed_back(BORN, further=True),
+        ],
+        ids=["cancelled", "another's", "handed back"],
+    )
+    def test_kills_when_it_is_no_longer_the_process_s(self, catalog, row, watched, change):
+        catalog.replace(row, change(row))
+        assert [watched.look(1), watched.look(1), watched.look(5)] == [0, 1, 1]
+
+    def test_kills_when_it_is_gone(self, catalog, row, watched):
+        catalog.remove(row)
+        assert watched.look(2) == 1
+
+    def test_kills_when_nobody_renews_for_long(self, watched):
+        watched.now = 146.0
+        assert watched.look(2) == 1
+
+    def test_hands_back_when_told_to_end(self, catalog, row, watched):
+        run(watched, row.claim, "end")
+        found = catalog.one(Finetune, "acme", row.id)
+        assert (watched.kills, found.status, found.attempts, found.until) == (1, FinetuneStatus.RUNNING, 0, None)
+
+    def test_hands_back_nothing_that_has_ended(self, catalog, row, watched):
+        cancelled = row.cancelled(BORN)
+        catalog.replace(row, cancelled)
+        run(watched, row.claim, "end")
+        assert catalog.one(Finetune, "acme", row.id) == cancelled

@@ -47,6 +47,11 @@ def _is_adaptable(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear) or is_transposed(module)
 
 
+def is_plain(module: nn.Module) -> bool:
+    """Whether an adaptable layer computes W x + b and nothing else: a class of the user's own may compute more."""
+    return type(module).forward in (nn.Linear.forward, nn.Conv2d.forward) or is_transposed(module)
+
+
 def is_transposed(module: nn.Module) -> bool:
     """Whether the layer is transformers' Conv1D, which stores its weight input first."""
     return type(module).__name__ == "Conv1D" and getattr(module, "nf", None) is not None
@@ -133,9 +138,17 @@ def _weight(module: Any) -> Tensor:
     return weight
 
 
+def apply_weight(module: Any, inputs: Tensor) -> Tensor:
+    """W x of one layer, without its bias."""
+    if isinstance(module, nn.Conv2d):
+        weighed: Tensor = module._conv_forward(inputs, module.weight, None)  # with the layer's own stride, padding and dilation
+        return weighed
+    return inputs @ module.weight if is_transposed(module) else linear(inputs, module.weight)
+
+
 def apply_factor(module: Any, inputs: Tensor, factor: Factor) -> Tensor:
     """s B A x of one layer, where the layer itself computes W x."""
     if isinstance(module, nn.Conv2d):
-        hidden = module._conv_forward(inputs, factor.a, None)  # with the layer's own stride, padding and dilation
+        hidden = module._conv_forward(inputs, factor.a, None)
         return conv2d(hidden, factor.b) * factor.scale
     return linear(linear(inputs, factor.a), factor.b) * factor.scale

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from app.domain.errors import Fault, RefusedError
 from checkpoints.linearised import read_linearised
-from workers.adapters.factors import Factor, adaptable, apply_factor
+from workers.adapters.factors import Factor, adaptable, apply_factor, apply_weight, is_plain
 
 _FUSED = ("flash", "flex")
 
@@ -74,35 +74,71 @@ def load_tangent(network: nn.Module, directory: Path) -> TangentModel:
 def push_forward(network: nn.Module, factors: Mapping[str, Factor], call: Callable[[], Any]) -> tuple[Any, Any]:
     """f at (A0, 0) and J_B B, both in the form that `call` gives: a tensor, or a tree of tensors.
 
-    `call` computes with the network; gradients flow into the factors' B. Raises RefusedError where a layer has no forward derivative.
+    `call` computes with the network; gradients flow into the factors' B, and into what else of the network takes any. Raises
+    RefusedError where a layer has no forward derivative.
     """
     form: list[Any] = []
 
-    def outputs(changes: dict[str, Tensor]) -> list[Tensor]:
-        with _adapted(network, {layer: replace(factor, b=changes[layer]) for layer, factor in factors.items()}):
-            leaves, spec = tree_flatten(call())
+    def outputs(still: Tensor) -> list[Tensor]:
+        leaves, spec = tree_flatten(call())
         form[:] = [spec]
         return leaves
 
-    directions = {layer: factor.b for layer, factor in factors.items()}
-    zeros = {layer: torch.zeros_like(b) for layer, b in directions.items()}
-    with differentiable_layers():
-        pair: Any = torch.func.jvp(outputs, (zeros,), (directions,))
+    # what moves enters at the layers, nothing by the arguments
+    still = torch.zeros(())
+    with differentiable_layers(), _moved(network, factors):
+        pair: Any = torch.func.jvp(outputs, (still,), (still,))
     values, slopes = pair
     return tree_unflatten(values, form[0]), tree_unflatten(slopes, form[0])
 
 
+class _Layer:
+    """A linear layer while the network is differentiated: its output moves by W dx + s B A x, as far as there are dx and a factor.
+
+    At B = 0 neither dx nor the product's value gets through the factor. Generic derivatives would compute both, and products with
+    a dW and an A dx of zeros.
+    """
+
+    def __init__(self, factor: Factor | None, plain: bool) -> None:
+        self._factor, self._plain = factor, plain
+        self._change: Tensor | None = None
+
+    def take(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        if self._factor is None and not args:  # given by name: its derivative is found all the same
+            return args
+        value, slope = _parts(args[0])
+        self._change = None if self._factor is None else apply_factor(module, value, self._factor)
+        if not self._plain or slope is None:
+            return args
+        change = apply_weight(module, slope)
+        self._change = change if self._change is None else change + self._change
+        return (value, *args[1:])
+
+    def give(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        change, self._change = self._change, None
+        if change is None:
+            return output
+        value, slope = _parts(output)
+        moved: Tensor = forward_ad.make_dual(value, change if slope is None else slope + change)  # type: ignore[no-untyped-call]
+        return moved
+
+
+def _parts(tensor: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Value and slope, None where it stands still."""
+    value, slope = forward_ad.unpack_dual(tensor)  # type: ignore[no-untyped-call]
+    return value, slope
+
+
 @contextmanager
-def _adapted(network: nn.Module, factors: Mapping[str, Factor]) -> Iterator[None]:
-    """Within, every layer of `factors` adds s B A x to what it gives."""
-
-    def hook(factor: Factor) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
-        return lambda module, args, output: output + apply_factor(module, args[0], factor)
-
+def _moved(network: nn.Module, factors: Mapping[str, Factor]) -> Iterator[None]:
+    """Within, what every layer of `factors` gives also moves by s B A x."""
     with ExitStack() as stack:
-        for layer, factor in factors.items():
-            handle = network.get_submodule(layer).register_forward_hook(hook(factor))
-            stack.callback(handle.remove)
+        for name, module in adaptable(network).items():
+            factor, plain = factors.get(name), is_plain(module)
+            if plain or factor is not None:
+                layer = _Layer(factor, plain)
+                stack.callback(module.register_forward_pre_hook(layer.take).remove)
+                stack.callback(module.register_forward_hook(layer.give).remove)
         yield
 
 

@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from app.domain.errors import ConflictError, MeasurementError, NotFoundError, RefusedError, StaleLeaseError, UnavailableError
-from app.domain.finetune import Finetune, FinetuneSpec, Progress
+from app.domain.finetune import Claim, Finetune, FinetuneSpec, Progress
 from app.domain.study import Failure
 from app.jobs.port import Jobs
 from app.store.catalog import Catalog
@@ -36,7 +36,8 @@ class Bench:
     """What fine-tunings are carried out with.
 
     `localise`: the spec with paths on this machine. `register`: the ids of checkpoint and head (empty where none trained) of what a
-    directory holds. `place`: where states are kept. `piece_seconds`: after how long others get their turn.
+    directory holds. `place`: where states are kept. `piece_seconds`: after how long others get their turn. `guard` is held while a piece
+    is trained: whoever watches this process from outside knows by it which claim the training stands on.
     """
 
     catalog: Catalog
@@ -49,6 +50,7 @@ class Bench:
     lease_seconds: float = 60.0
     piece_seconds: float = 60.0
     clock: Callable[[], float] = time.time
+    guard: Callable[[Claim], AbstractContextManager[None]] = lambda claim: nullcontext()
 
 
 class Held:
@@ -106,11 +108,12 @@ def carry_out(bench: Bench, finetune_id: str) -> None:
     Does nothing for one that somebody else holds or that has ended. What is not foreseen comes out as it is and leaves the lease to run
     out: the attempt counts, and the third in a row without a whole piece fails the fine-tuning.
     """
+    _clear_leftovers(bench)
     held = _claim(bench, finetune_id)
     if held is None:
         return
     try:
-        with held:
+        with bench.guard(held.finetune.claim), held:
             _work(bench, held)
     except StaleLeaseError:
         _clear_away(bench, held)
@@ -176,6 +179,16 @@ def _clear_away(bench: Bench, held: Held) -> None:
         if bench.catalog.one(Finetune, held.finetune.tenant, held.finetune.id).open:
             return
     shutil.rmtree(bench.place / held.finetune.id, ignore_errors=True)
+
+
+def _clear_leftovers(bench: Bench) -> None:
+    """The files of fine-tunings that have ended: whoever trained them was killed before it could clear them away."""
+    # in this order: a directory that another worker makes from now on is not among them
+    directories = list(bench.place.iterdir()) if bench.place.is_dir() else []
+    open_ones = {one.id for one in bench.catalog.every(Finetune) if one.open}
+    for directory in directories:
+        if directory.name not in open_ones:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _hand_back(held: Held, further: bool) -> None:

@@ -128,14 +128,15 @@ class _Run:
         _set(self.trainee.parameters, {name: tensors[f"now:{name}"] for name in self.trainee.parameters})
         for name, parameter in self.trainee.parameters.items():
             self.best[name] = tensors[f"best:{name}"].to(parameter.device)
-            moments = {key: tensors[f"{key}:{name}"] for key in _MOMENTS}
+            moments = {key: tensors[f"{key}:{name}"] for key in _MOMENTS if f"{key}:{name}" in tensors}
             self.optimiser.state[parameter] = {key: m if key == "step" else m.to(parameter.device) for key, m in moments.items()}
 
     def save(self) -> None:
         tensors: dict[str, Tensor] = {}
         for name, parameter in self.trainee.parameters.items():
             tensors |= {f"now:{name}": parameter, f"best:{name}": self.best[name]}
-            tensors |= {f"{key}:{name}": self.optimiser.state[parameter][key] for key in _MOMENTS}
+            # none of a layer that the outputs do not depend on, a pooler that is not read for one
+            tensors |= {f"{key}:{name}": moment for key, moment in self.optimiser.state.get(parameter, {}).items()}
         save_state(self.directory, self.digest, self.standing, tensors)
         self.saved = time.monotonic()
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -11,12 +12,20 @@ from safetensors.torch import save, save_file
 from app.actions.localise import local_spec
 from app.domain.errors import RefusedError
 from app.domain.key import Scope
-from checkpoints.layout import TANGENT
+from checkpoints.adapter_metadata import AdapterMetadata, digest_tensors
+from checkpoints.linearised import LinearisedAdapter
 
 WEIGHTS = save({"weight": torch.ones(2, 2), "bias": torch.zeros(2)})
 ADAPTER = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "target_modules": ["proj"]}
 CSV = b"text,label\ngood,1\nbad,0\n"
 UNKNOWN = f"ckpt_{'0' * 26}"
+
+
+def adapter(kind, base="0" * 64):
+    """As our own training leaves one of a layer `proj`."""
+    a = {"proj": torch.tensor([[0.5, -0.5]])}
+    metadata = AdapterMetadata(kind, base, digest_tensors(a), 0)
+    return LinearisedAdapter(metadata, 1, 1.0, a, {"proj": torch.ones(2, 1)})
 
 
 @pytest.fixture
@@ -64,12 +73,31 @@ class TestRegister:
         assert first == second
         assert other["id"] != first["id"]
 
-    @pytest.mark.parametrize(("type_", "kind"), [("LORA", "lora"), (TANGENT, "tangent")])
-    def test_adapters_by_their_files(self, register, type_, kind):
+    def test_adapters_of_others_by_their_files(self, register):
         weights = save({"base_model.model.proj.lora_A.weight": torch.ones(1, 2), "base_model.model.proj.lora_B.weight": torch.ones(2, 1)})
-        config = json.dumps(ADAPTER | {"peft_type": type_}).encode()
-        answer = register(**{"adapter_model.safetensors": weights, "adapter_config.json": config})
+        answer = register(**{"adapter_model.safetensors": weights, "adapter_config.json": json.dumps(ADAPTER).encode()})
+        assert (answer.status_code, answer.json()["kind"]) == (201, "lora")
+
+    @pytest.mark.parametrize(("trained", "kind"), [("lora", "lora"), ("llora", "lora"), ("tangent", "tangent")])
+    def test_adapters_of_our_own_by_their_files(self, register, trained, kind):
+        answer = register(**adapter(trained).files())
         assert (answer.status_code, answer.json()["kind"]) == (201, kind)
+
+    @pytest.mark.parametrize("trained", ["llora", "tangent"])
+    def test_refuses_an_adapter_of_another_start_than_it_names(self, register, trained):
+        answer = register(**replace(adapter(trained), a={"proj": torch.ones(1, 2)}).files())
+        assert {problem for _, problem in faults(answer)} == {
+            "its factors A are not the start that its metadata names; only B may change in training"
+        }
+
+    def test_refuses_an_adapter_of_another_base(self, register):
+        base, other = (
+            register(**{"model.safetensors": save({"proj.weight": torch.full((2, 2), value)})}).json()["id"] for value in (1.0, 2.0)
+        )
+        digest = digest_tensors({"proj.weight": torch.full((2, 2), 1.0)})
+        assert register(base=base, **adapter("llora", digest).files()).status_code == 201
+        answer = register(base=other, **adapter("llora", digest).files())
+        assert faults(answer) == {("base", "this adapter was trained on another base; its product means nothing here")}
 
     def test_pages(self, client, register):
         ids = [register(**{"model.safetensors": save({"weight": torch.full((2,), float(n))})}).json()["id"] for n in range(3)]

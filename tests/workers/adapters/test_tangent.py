@@ -1,16 +1,19 @@
 """The network linearised through all of its layers, against its finite differences and its own promises."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import linear
+from transformers.pytorch_utils import Conv1D
 
 from app.domain.errors import RefusedError
 from tests.workers.adapters.nets import factors, images, network
 from workers.adapters.factors import Factor, apply_factor
-from workers.adapters.tangent import TangentModel, push_forward
+from workers.adapters.tangent import TangentModel, differentiable_layers, push_forward
 
 
 def merged(drawn, coefficients):
@@ -31,7 +34,40 @@ def weights_moved(net, step, drawn):
     return moved
 
 
+def hook_of(factor):
+    return lambda module, args, output: output + apply_factor(module, args[0], factor)
+
+
+def by_torch(net, drawn, inputs):
+    """Value and slope by `torch.func.jvp` of the network with s B A x added to its layers, in the B of all of them at once."""
+
+    def outputs(changes):
+        handles = [net.get_submodule(layer).register_forward_hook(hook_of(replace(drawn[layer], b=b))) for layer, b in changes.items()]
+        try:
+            return net(inputs)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    directions = {layer: factor.b for layer, factor in drawn.items()}
+    return torch.func.jvp(outputs, ({layer: torch.zeros_like(b) for layer, b in directions.items()},), (directions,))
+
+
 class TestSlope:
+    @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+    def test_value_slope_and_gradients_are_torchs(self, dtype, tolerance):
+        net, inputs = network(dtype), images(dtype=dtype)
+        drawn = factors(net)
+        trained = [factor.b.requires_grad_() for factor in drawn.values()]
+        # a head inside the network that trains beside the factors
+        trained += [net.out.weight.requires_grad_(), net.norm.bias.requires_grad_()]
+        found = []
+        with differentiable_layers():
+            for value, slope in (push_forward(net, drawn, lambda: net(inputs)), by_torch(net, drawn, inputs)):
+                found.append([value, slope, *torch.autograd.grad((value + slope).square().sum(), trained)])
+        for ours, theirs in zip(*found, strict=True):
+            assert float((ours - theirs).detach().abs().max() / theirs.detach().abs().max()) < tolerance
+
     def test_equals_the_central_difference_of_the_weights(self):
         net, inputs = network(), images()
         drawn = factors(net)
@@ -65,6 +101,35 @@ class TestSlope:
         with torch.inference_mode():
             inferred = model(inputs)
         torch.testing.assert_close(inferred, model(inputs).detach(), rtol=1e-12, atol=1e-12)
+
+
+    def test_layers_that_are_not_plain_or_take_their_input_by_name(self):
+        class Squared(nn.Linear):
+            def forward(self, inputs):
+                return super().forward(inputs).square()
+
+        class Odd(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.stored, self.squared, self.named, self.last = Conv1D(5, 4), Squared(5, 5), nn.Linear(5, 5), Squared(5, 2)
+
+            def forward(self, inputs):
+                return self.last(torch.tanh(self.named(input=self.squared(self.stored(inputs)))))
+
+        torch.manual_seed(0)
+        net, inputs = Odd().double().requires_grad_(False), torch.randn(6, 4, dtype=torch.float64)
+        drawn = {
+            name: Factor(torch.randn(2, 5 if name == "squared" else 4, dtype=torch.float64), torch.randn(5, 2, dtype=torch.float64), 0.5)
+            for name in ("stored", "squared")
+        }
+        for ours, theirs in zip(push_forward(net, drawn, lambda: net(inputs)), by_torch(net, drawn, inputs), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+    def test_an_output_that_no_factor_reaches_stands_still(self):
+        net, inputs = network(), images()
+        value, slope = push_forward(net, {"out": factors(net)["out"]}, lambda: {"early": net.stem(inputs), "late": net(inputs)})
+        assert torch.count_nonzero(slope["early"]) == 0 and slope["late"].abs().max() > 1e-3
+        assert torch.equal(value["early"], net.stem(inputs))
 
 
 class TestAffine:
@@ -168,8 +233,6 @@ def test_transformers_pass_through_plain_attention():
 
 
 def test_a_layer_of_transformers_own_kind():
-    from transformers.pytorch_utils import Conv1D
-
     module, inputs = Conv1D(3, 4), torch.randn(5, 4)
     factor = Factor(torch.randn(2, 4), torch.randn(3, 2), 0.5)
     torch.testing.assert_close(apply_factor(module, inputs, factor), linear(inputs, 0.5 * factor.b @ factor.a))

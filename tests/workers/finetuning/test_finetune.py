@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from app.domain.errors import ConflictError, MeasurementError, RefusedError
 from app.domain.finetune import AdapterSpec
+from app.domain.study import FactoryArchitecture
 from checkpoints.errors import MisfitError
 from checkpoints.layout import open_layout
 from checkpoints.linearised import read_linearised
@@ -107,6 +108,19 @@ class TestFiles:
             features = model(torch.from_numpy(content.dataset.inputs.columns["inputs"][content.parts.report]))
         right = content.read_out.head.apply(features).argmax(1) == content.targets(content.parts.report)
         assert float(right.double().mean()) == pytest.approx(trained.scores["report"])
+
+    def test_a_layer_that_is_not_read_stays_at_the_start(self, kind, spec_of, digits, tmp_path):
+        """Also in a training that was cut."""
+        net, base = tmp_path / "net.py", tmp_path / "base.safetensors"
+        known = (digits / "net.py").read_text()
+        net.write_text(known.replace("        self.lin", "        self.unread = nn.Linear(3, 2)\n        self.lin"))
+        save_file(load_file(digits / base.name) | {"unread.weight": torch.ones(2, 3), "unread.bias": torch.ones(2)}, base)
+        spec = replace(spec_of(kind), base=str(base), architecture=FactoryArchitecture(str(net), "Net"))
+        with pytest.raises(Cut):
+            finetune(spec, tmp_path / "out", "cpu", cut_at(4))
+        finetune(spec, tmp_path / "out", "cpu")
+        b = read_linearised(tmp_path / "out").b
+        assert torch.count_nonzero(b["unread"]) == 0 and torch.count_nonzero(b["lin"]) > 0
 
     def test_a_finished_directory_is_kept(self, spec_of, tmp_path):
         finetune(spec_of(epochs=1), tmp_path, "cpu")

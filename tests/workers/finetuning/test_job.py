@@ -1,6 +1,7 @@
 """Fine-tunings that were asked for: pieces, leases, cancelling, and what is registered in the end."""
 
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -13,7 +14,7 @@ from app.actions.register import Registry
 from app.blobs.memory import MemoryBlobs
 from app.domain.checkpoint import Checkpoint, Dataset
 from app.domain.errors import UnavailableError
-from app.domain.finetune import Finetune, FinetuneStatus
+from app.domain.finetune import Claim, Finetune, FinetuneStatus
 from app.domain.trial import MAX_ATTEMPTS
 from app.jobs.inline import InlineJobs
 from app.store.memory_catalog import MemoryCatalog
@@ -118,6 +119,31 @@ class TestEnded:
         row = now(bench, asked)
         assert row.status is FinetuneStatus.CANCELLED and row.checkpoint == ""
         assert not (bench.place / asked.id).exists() and time.monotonic() - begun < 60
+
+    def test_what_a_killed_one_left_behind_goes_with_the_next(self, bench, spec_of):
+        killed, waiting = submitted(bench, spec_of()), submitted(bench, spec_of(epochs=1))
+        for asked in (killed, waiting):
+            (bench.place / asked.id).mkdir(parents=True)
+        cancel_finetune(bench.catalog, killed)
+        carry_out(bench, "finetune_unknown")
+        assert [path.name for path in bench.place.iterdir()] == [waiting.id]
+
+    def test_trains_under_the_guard_of_its_claim(self, bench, spec_of):
+        held, seen = [], []
+
+        @contextmanager
+        def guard(claim):
+            held.append(claim)
+            yield
+            held.remove(claim)
+
+        def localise(row):
+            seen.extend(held)
+            return bench.localise(row)
+
+        asked = submitted(bench, spec_of(epochs=1))
+        drain(replace(bench, guard=guard, localise=localise))
+        assert (seen, held) == ([Claim(asked.id, "acme", 1)], [])
 
     def test_attempts_that_ended_without_a_word_fail_it(self, bench, spec_of):
         asked = submitted(bench, spec_of())
