@@ -16,6 +16,7 @@ from app.actions.inputs import digest_inputs
 from app.domain.study import StudySpec
 from app.domain.trial import Proposal
 from app.store.codec import encode
+from checkpoints.pairing import Pairing
 from workers.evaluators.build import build_evaluator
 from workers.evaluators.evaluator import MergeEvaluator
 from workers.evaluators.protocol import Evaluation, Scorer
@@ -45,6 +46,10 @@ class CachedEvaluator:
     @property
     def gram(self) -> Tensor:
         return self.evaluator.gram
+
+    @property
+    def pairing(self) -> Pairing:
+        return self.evaluator.pairing
 
     @property
     def group_labels(self) -> tuple[str, ...]:
