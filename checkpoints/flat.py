@@ -47,13 +47,16 @@ class FlatMerge:
 
 def compute_all(stretches: Sequence[Stretch], rows: Sequence[Sequence[float]], scratch: Scratch) -> None:
     """Compute stretches, those in the machine's own memory on as many threads as torch may use. `rows`: one a tuned checkpoint."""
-    own = [stretch for stretch in stretches if summed_at_once(stretch)]
-    threads = torch.get_num_threads() if len(own) > 1 else 1
+    at_once = [stretch for stretch in stretches if summed_at_once(stretch)]
+    for stretch in stretches:
+        if not summed_at_once(stretch):
+            _compute_stepwise(stretch, _of_group(rows, stretch), scratch)
+    threads = min(torch.get_num_threads(), len(at_once))
+    if threads <= 1:
+        _compute_at_once(at_once, rows)
+        return
     with ThreadPoolExecutor(threads) as pool:
-        parts = [pool.submit(_compute_at_once, own[first::threads], rows) for first in range(threads)]
-        for stretch in stretches:
-            if not summed_at_once(stretch):
-                _compute_stepwise(stretch, _of_group(rows, stretch), scratch)
+        parts = [pool.submit(_compute_at_once, at_once[first::threads], rows) for first in range(threads)]
         for part in parts:
             part.result()
 
@@ -122,7 +125,7 @@ def _allocate(slots: Sequence[Slot], device: torch.device) -> dict[torch.dtype, 
 
 
 def _scratch(stretches: Sequence[Stretch], device: torch.device) -> Scratch:
-    longest = max((len(stretch.out) for stretch in stretches), default=0)
+    longest = max((len(stretch.out) for stretch in stretches if not summed_at_once(stretch)), default=0)
     return Scratch(*(torch.empty(longest, device=device) for _ in range(3)))
 
 

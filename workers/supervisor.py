@@ -3,29 +3,24 @@
 Whatever ends this process, SIGKILL too, ends them all: each is tied to it (see tether).
 """
 
-import fcntl
 import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Event
 from typing import IO
 
-from app.domain.errors import ConflictError, Fault, RefusedError
+from app.domain.errors import Fault, RefusedError
 from workers.tether import tied
 
 BACK_OFF = (0.2, 30.0)
 """Seconds before a part is started again: the first time, and the most that doubling leads to."""
 SOUND_SECONDS = 30.0
 PATIENCE_SECONDS = 20.0
-# what was killed a moment ago may hold the directory a moment longer
-LOCK_SECONDS = 3.0
 REFUSED = 2
 
 log = logging.getLogger(__name__)
@@ -119,31 +114,6 @@ def _end_process(name: str, process: subprocess.Popen[bytes]) -> None:
 
 def _told(code: int) -> str:
     return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
-
-
-@contextmanager
-def hold(data: Path) -> Iterator[IO[str]]:
-    """The data directory, for one service at a time. Raises ConflictError when another has it, RefusedError when it cannot be written."""
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        lock = (data / "serve.lock").open("w")
-    except OSError as error:
-        raise RefusedError([Fault("--data", f"{data} cannot be written: {error.strerror}; choose another directory")]) from error
-    with lock:
-        deadline = time.monotonic() + LOCK_SECONDS
-        while not _locked(lock):
-            if time.monotonic() > deadline:
-                raise ConflictError(f"{data} is served by another process; stop that one, or choose another --data")
-            time.sleep(0.1)
-        yield lock
-
-
-def _locked(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def service_parts(options: Mapping[str, str], workers: int, own_broker: Part | None) -> list[Part]:

@@ -26,6 +26,7 @@ Factories = Annotated[
 ]
 
 _GRACE_SECONDS = 5
+_LOCK_SECONDS = 3.0  # what was killed a moment ago may hold the directory a moment longer
 
 
 def serve(
@@ -39,10 +40,11 @@ def serve(
     """The whole service in one command: API, private broker, sweeper and workers. Ctrl-C ends all of it."""
     from app.cli.console import err
     from workers.broker import await_broker, broker_command, broker_url
-    from workers.supervisor import Part, Supervisor, hold, service_parts
+    from workers.hold import hold_directory
+    from workers.supervisor import Part, Supervisor, service_parts
 
     settings = settings_of(host=host, port=port, data=data, workers=workers, broker=broker, factories=factories)
-    with hold(settings.data) as lock:
+    with hold_directory(settings.data, "serve.lock", "--data", _LOCK_SECONDS) as lock:
         _check_port_free(settings)
         own = None
         if not settings.broker:

@@ -1,6 +1,5 @@
 """A run's own directory: its results, and under `state/` the records and bytes that let it continue where it was cut."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +8,12 @@ from pathlib import Path
 
 from app.blobs.local import open_blobs
 from app.blobs.port import Blobs
-from app.domain.errors import ConflictError, Fault, NotFoundError, RefusedError
+from app.domain.errors import Fault, NotFoundError
 from app.domain.study import Study
 from app.store.engine import sqlite_url
 from app.store.port import Store
 from app.store.sql import open_store
+from workers.hold import hold_directory
 
 STATE = "state"
 
@@ -47,17 +47,7 @@ def open_workspace(directory: Path) -> Iterator[Workspace]:
 
     Raises RefusedError when it cannot be written, ConflictError when it is held.
     """
-    state = directory / STATE
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        lock = (state / "lock").open("w")
-    except OSError as error:
-        raise RefusedError([Fault("--out", f"{directory} cannot be written: {error.strerror}; choose another directory")]) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConflictError(f"{directory} is in use by another process; wait for it, or choose another --out") from error
+    with hold_directory(directory, f"{STATE}/lock", "--out"):
         yield _open(directory)
 
 

@@ -87,7 +87,7 @@ class TestServe:
     def test_refuses_a_directory_that_is_served(self, service):
         second = subprocess.run(service.command(), capture_output=True, text=True, timeout=PATIENCE)
         assert second.returncode == 2
-        assert "is served by another process" in second.stderr
+        assert "is in use by another process" in second.stderr
         assert service.ready()
 
     def test_finds_the_same_front_when_worker_and_broker_are_lost(self, service, model_set, undisturbed, mood):

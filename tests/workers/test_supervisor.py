@@ -10,9 +10,10 @@ import time
 import psutil
 import pytest
 
-from app.domain.errors import ConflictError, RefusedError
+from app.domain.errors import RefusedError
 from workers.broker import LONGEST_SOCKET, socket_of
-from workers.supervisor import Part, Supervisor, hold
+from workers.hold import hold_directory
+from workers.supervisor import Part, Supervisor
 from workers.tether import tied
 
 FOREVER = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -30,7 +31,7 @@ def supervised(tmp_path):
 
     def run(parts, deed):
         stop = threading.Event()
-        with hold(tmp_path / "data") as lock:
+        with hold_directory(tmp_path / "data", "lock", "--data") as lock:
             supervisor = Supervisor(parts, lock)
 
             def act():
@@ -63,20 +64,9 @@ class TestSupervisor:
     def test_ends_everything_when_a_part_refuses(self, tmp_path):
         parts = [Part("first", FOREVER), Part("second", [sys.executable, "-c", "raise SystemExit(2)"])]
         before = set(psutil.Process().children())  # of other tests
-        with hold(tmp_path / "data") as lock, pytest.raises(RefusedError, match="the second refused to work"):
+        with hold_directory(tmp_path / "data", "lock", "--data") as lock, pytest.raises(RefusedError, match="the second refused to work"):
             Supervisor(parts, lock).run(threading.Event(), lambda: None)
         assert set(psutil.Process().children()) <= before
-
-
-class TestHold:
-    def test_refuses_what_is_held(self, tmp_path):
-        with hold(tmp_path), pytest.raises(ConflictError, match="served by another process"), hold(tmp_path):
-            pass
-
-    def test_lets_go(self, tmp_path):
-        for _ in range(2):
-            with hold(tmp_path):
-                pass
 
 
 class TestTether:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from app.domain.study import TransformSpec
+from app.domain.study import StudySpec, TransformSpec
 from app.domain.task import Split
 from app.domain.trial import Proposal, Trial, TrialStatus
 
@@ -33,6 +33,22 @@ def fitted_trials(trials: Sequence[Trial], task: str | None = None) -> tuple[Tri
     """
     fed = (trial for trial in finished(trials, "search") if trial.proposal.origin != "baseline")
     return tuple(trial for trial in fed if not trial.proposal.tasks or (task is not None and trial.proposal.measures(task)))
+
+
+def rival_trials(spec: StudySpec, trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    """Those whose merges a front can hold, measured on all tasks: what surrogates are fitted to, and baselines of the searched space.
+
+    A merge is measured once: where a baseline repeats another trial, the other counts.
+    """
+    fed = fitted_trials(trials)
+    known = {merge_of(trial.proposal) for trial in fed}
+    named = (trial for trial in finished(trials, "search") if trial.proposal.origin == "baseline" and not trial.proposal.tasks)
+    return (*fed, *(trial for trial in named if _is_inside(spec, trial.proposal) and merge_of(trial.proposal) not in known))
+
+
+def _is_inside(spec: StudySpec, proposal: Proposal) -> bool:
+    inside = all(spec.space.low <= value <= spec.space.high for value in proposal.coefficients)
+    return inside and merge_of(proposal)[1] == spec.transform
 
 
 def without_repeats(proposals: Sequence[Proposal]) -> tuple[Proposal, ...]:

@@ -11,7 +11,7 @@ from app.domain.trial import Trial
 from surrogate.pareto import non_dominated, thin
 from workers.engine.arrays import Evidence, directions, stack_coefficients, stack_utilities
 from workers.engine.fits import Fits, predict_tasks, solve_candidates, utilities
-from workers.engine.merges import fitted_trials
+from workers.engine.merges import rival_trials
 
 # Steps of the metrics make neighbours on the smooth front beat each other: solving for more leaves enough that nobody beats.
 OVERSAMPLED = 4
@@ -33,9 +33,9 @@ def points_to_verify(evidence: Evidence, fits: Fits) -> Tensor:
 
 def standing_trials(spec: StudySpec, trials: Sequence[Trial]) -> tuple[Trial, ...]:
     """Trials that no other beats on the search split: verified points, and those that beat one, which takes their place; at most
-    `front.points` of them.
+    `front.points` of them. Baselines in the searched space are rivals like any others.
     """
-    measured = fitted_trials(trials)
+    measured = rival_trials(spec, trials)
     if not measured:
         return ()
     scores = stack_utilities(spec, [trial.scores for trial in measured])

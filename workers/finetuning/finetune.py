@@ -1,12 +1,10 @@
 """One fine-tuning from its spec to the files of its adapter."""
 
-import fcntl
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from app.domain.errors import ConflictError, Fault, RefusedError
+from app.domain.errors import ConflictError
 from app.domain.finetune import FinetuneSpec
 from checkpoints.adapter_metadata import digest_base
 from checkpoints.layout import ADAPTER, ADAPTER_CONFIG, HEAD
@@ -16,6 +14,7 @@ from workers.finetuning.content import read_content
 from workers.finetuning.saved_state import FILE, digest_spec, write_file
 from workers.finetuning.train import Advance, Trained, train
 from workers.finetuning.trainee import Trainee, adapt
+from workers.hold import hold_directory
 
 
 def finetune(
@@ -30,7 +29,8 @@ def finetune(
     """
     content = read_content(spec, device)
     trainee = adapt(content)
-    with _hold(directory):
+    _check_open(directory)
+    with hold_directory(directory, ".lock", "--out"):
         trained = train(trainee, directory, digest_spec(spec, digest_base(content.base)), tell)
         _write(trainee, trained, directory, base_name)
     return trained
@@ -54,18 +54,6 @@ def _write(trainee: Trainee, trained: Trained, directory: Path, base_name: str) 
     (directory / FILE).unlink(missing_ok=True)
 
 
-@contextmanager
-def _hold(directory: Path) -> Iterator[None]:
+def _check_open(directory: Path) -> None:
     if (directory / ADAPTER_CONFIG).exists() and not (directory / FILE).exists():
         raise ConflictError(f"{directory} holds a finished adapter; name another directory")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / ".lock").open("w")
-    except OSError as error:
-        raise RefusedError([Fault("--out", f"{directory} cannot be written: {error.strerror}; choose another directory")]) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConflictError(f"{directory} is in use by another process; wait for it, or choose another --out") from error
-        yield

@@ -76,11 +76,12 @@ class TestReport:
 
     def test_beaten_verified_points_are_left_out(self, spec, searched):
         good, bad = ((0.3, 0.7), {"left": 0.1, "right": 0.2}), ((0.7, 0.3), {"left": 0.2, "right": 0.3})
-        verified = of_origin(propose_report(spec(), 2, searched(spec(), good, bad)), "verify")
+        study = spec(baselines=())
+        verified = of_origin(propose_report(study, 2, searched(study, good, bad)), "verify")
         assert [proposal.coefficients for proposal in verified] == [(0.3, 0.7)]
 
     def test_verified_points_carry_the_studys_transform(self, spec, searched):
-        study = spec(transform=TransformSpec("magnitude", density=0.5))
+        study = spec(transform=TransformSpec("magnitude", density=0.5), baselines=())
         verified = of_origin(propose_report(study, 2, searched(study, ((0.3, 0.7), {"left": 0.1, "right": 0.2}))), "verify")
         assert [proposal.transform for proposal in verified] == [study.transform]
 

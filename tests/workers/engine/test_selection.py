@@ -3,11 +3,13 @@
 import pytest
 import torch
 
-from app.domain.study import FrontSpec
+from app.domain.study import FrontSpec, SpaceSpec, TransformSpec
 from app.domain.trial import Proposal, TrialStatus
 from surrogate.history import Diagnostics, History, Prediction, Scale
 from workers.engine.arrays import Evidence
 from workers.engine.selection import points_to_verify, select_points, standing_trials
+
+TIES = TransformSpec("ties", density=0.2)
 
 
 class Bowl:
@@ -74,7 +76,6 @@ class TestStandingTrials:
         failed = trial(9, Proposal("verify", "search", (0.5, 0.5)), TrialStatus.FAILED, left=0.0, right=0.0)
         assert len(standing_trials(spec(), [*verified(((0.9, 0.1), 0.1, 0.5)), failed])) == 1
 
-
     def test_a_design_trial_takes_the_place_of_the_verified_point_that_it_beats(self, spec, verified, trial):
         better = trial(7, Proposal("design", "search", (0.4, 0.4)), left=0.05, right=0.4)
         trials = [*verified(((0.9, 0.1), 0.05, 0.5), ((0.1, 0.9), 0.5, 0.05)), better]
@@ -84,6 +85,23 @@ class TestStandingTrials:
         aside = trial(7, Proposal("design", "search", (0.4, 0.4)), left=0.1, right=0.4)
         trials = [*verified(((0.9, 0.1), 0.05, 0.5)), aside]
         assert [trial.number for trial in standing_trials(spec(), trials)] == [0]
+
+    @pytest.mark.parametrize(
+        ("changes", "standing"),
+        [
+            ({}, [1, 7]),
+            ({"transform": TIES}, [0, 1]),
+            ({"space": SpaceSpec(high=0.3)}, [0, 1]),
+        ],
+    )
+    def test_a_baseline_is_a_rival_where_the_front_could_hold_it(self, spec, verified, trial, changes, standing):
+        better = trial(7, Proposal("baseline", "search", (0.4, 0.4), "task_arithmetic 0.4"), left=0.05, right=0.4)
+        trials = [*verified(((0.9, 0.1), 0.05, 0.5), ((0.1, 0.9), 0.5, 0.05)), better]
+        assert [trial.number for trial in standing_trials(spec(**changes), trials)] == standing
+
+    def test_a_baseline_that_repeats_a_trial_does_not_count_twice(self, spec, verified, trial):
+        again = trial(7, Proposal("baseline", "search", (0.9, 0.1)), left=0.05, right=0.4)
+        assert [trial.number for trial in standing_trials(spec(), [*verified(((0.9, 0.1), 0.05, 0.5)), again])] == [0]
 
 
 class TestSelectPoints:
