@@ -2,10 +2,10 @@
 
     python benchmarks/linearised.py STUDY.yaml --out DIR --json OUT
 
-The manifest's own tuned checkpoints stand for full fine-tuning; the adapters train on half of the study's search split, every layer,
-one start A0. Then a study of each kind (`exact` for tangent adapters, `map` with `--budget` trials else) gives scores alone, average, best task
-arithmetic and front, all on the report split, which neither training nor choice saw. Trainings that are in DIR already are not repeated,
-but then cost no time that could be told.
+The manifest's own tuned checkpoints stand for full fine-tuning; the adapters train on half of the study's search split, every layer, one
+start A0. Then a study of each kind (`exact` for tangent adapters, `map` with `--budget` trials else) gives scores alone, average, best
+task arithmetic and front, all on the report split, which neither training nor choice saw. Trainings that are in DIR already are not
+repeated, but then cost no time that could be told.
 """
 
 import argparse
