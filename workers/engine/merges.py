@@ -46,15 +46,15 @@ def rival_trials(spec: StudySpec, trials: Sequence[Trial]) -> tuple[Trial, ...]:
     return (*fed, *(trial for trial in named if _is_inside(spec, trial.proposal) and merge_of(trial.proposal) not in known))
 
 
-def _is_inside(spec: StudySpec, proposal: Proposal) -> bool:
-    inside = all(spec.space.low <= value <= spec.space.high for value in proposal.coefficients)
-    return inside and merge_of(proposal)[1] == spec.transform
-
-
 def without_repeats(proposals: Sequence[Proposal]) -> tuple[Proposal, ...]:
     """The first proposal of every merge on every split and set of tasks."""
     firsts = {_measured(proposal): proposal for proposal in reversed(proposals)}
     return tuple(proposal for proposal in proposals if firsts[_measured(proposal)] is proposal)
+
+
+def _is_inside(spec: StudySpec, proposal: Proposal) -> bool:
+    inside = all(spec.space.low <= value <= spec.space.high for value in proposal.coefficients)
+    return inside and merge_of(proposal)[1] == spec.transform
 
 
 def _measured(proposal: Proposal) -> tuple[Split, Merge, tuple[str, ...]]:
