@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.linalg import lapack
 from scipy.optimize import minimize
 from torch import Tensor
 
@@ -55,16 +56,17 @@ class Kriging:
         """Of covariances with the trials times S⁻¹, n x K."""
         return solved + (1 - solved.sum(-1, keepdim=True)) * self._constant_weights()
 
-    def sample_weights(self, coefficients: Tensor, draws: int, generator: torch.Generator) -> Tensor:
+    def sample_weights(self, coefficients: Tensor, draws: int, generator: np.random.Generator) -> Tensor:
         """Weights, draws x n x K, of joint posterior samples at `coefficients` (n x D), without the noise of new trials.
 
         A sample is mean + C^½ Z, the rows of Z drawn from the columns' covariance, which the K - 1 whitened trials estimate:
         Z = N L⁻¹Y / √(K - 1) with N standard normal is again a weight on the trials.
         """
-        trials = len(self.points)
         mean, deviation = self.weights(coefficients), _factor(self._posterior_covariance(coefficients))
-        normal = torch.randn(draws, len(coefficients), trials, generator=generator, dtype=torch.float64)
-        whitened = normal @ _root(self.residual) / (trials - 1) ** 0.5
+        root = _factor(self.residual)
+        # numpy's normals: torch's of double precision take four times as long
+        normal = torch.from_numpy(generator.standard_normal((draws, deviation.shape[1], root.shape[1])))
+        whitened = normal @ root.T / (len(self.points) - 1) ** 0.5
         whitened -= whitened.mean(2, keepdim=True)  # zero but for rounding
         samples: Tensor = mean + deviation @ whitened
         return samples
@@ -130,15 +132,11 @@ def _not_positive() -> FitFailedError:
 
 
 def _factor(covariance: Tensor) -> Tensor:
-    """Some matrix whose product with its transpose is the positive semi-definite `covariance`, to within rounding."""
-    raised = covariance.clone()
-    raised.diagonal().add_(JITTER * covariance.diagonal().mean())
-    factor, info = torch.linalg.cholesky_ex(raised)
-    return _root(covariance) if int(info) else factor
+    """A matrix, n x its rank, whose product with its transpose is the positive semi-definite `covariance`, to within rounding.
 
-
-def _root(covariance: Tensor) -> Tensor:
-    """Symmetric square root of a positive semi-definite matrix; what rounding made negative counts as zero."""
-    values, vectors = torch.linalg.eigh(covariance)
-    root: Tensor = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
-    return root
+    Cholesky with pivots, which stops where nothing but rounding is left: a tenth of the time of an eigendecomposition.
+    """
+    packed, pivots, rank, _ = lapack.dpstrf(covariance.numpy(), lower=1)
+    factor = np.zeros((len(covariance), rank))
+    factor[pivots - 1] = np.tril(packed)[:, :rank]
+    return torch.from_numpy(factor)

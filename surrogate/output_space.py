@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 import torch
 from scipy.stats import t as student
 from torch import Tensor
@@ -69,8 +70,7 @@ class OutputSpace:
 
         Columns covary as the trials' whitened outputs do, so that a sample stays a weighted sum of measured outputs.
         """
-        generator = torch.Generator().manual_seed(seed)
-        weights = self._process.sample_weights(coefficients.detach(), draws, generator)
+        weights = self._process.sample_weights(coefficients.detach(), draws, np.random.default_rng(seed))
         return self._outputs.score(weights.flatten(0, 1), self._metric)[0].view(draws, -1)
 
 

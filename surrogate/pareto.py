@@ -1,5 +1,7 @@
 """Dominance and thinning of scored points. Scores are utilities: n x T, larger is better, finite."""
 
+from collections.abc import Sequence
+
 import moocore
 import torch
 from torch import Tensor
@@ -22,11 +24,11 @@ def non_dominated(scores: Tensor) -> Tensor:
     return torch.from_numpy(mask)
 
 
-def thin(scores: Tensor, count: int) -> Tensor:
+def thin(scores: Tensor, count: int, first: Sequence[int] = ()) -> Tensor:
     """Indices of at most `count` rows spread evenly over `scores`, in ascending order; the best row of every task stays.
 
     Farthest-point selection (Gonzalez 1985) on scores scaled to their range: each pick is the row farthest from those already
-    picked, beginning with the extremes; equal rows are picked once. With `count` below the number of extremes, the first tasks'.
+    picked, beginning with the rows `first` and the extremes; equal rows are picked once. With `count` below their number, the first.
     """
     require_finite(scores)
     if count < 1:
@@ -35,7 +37,7 @@ def thin(scores: Tensor, count: int) -> Tensor:
         return torch.zeros(0, dtype=torch.long)
     spread = scores.amax(0) - scores.amin(0)
     scaled = scores / torch.where(spread > 0, spread, torch.ones_like(spread))
-    picked = list(dict.fromkeys(scores.argmax(0).tolist()))[:count]
+    picked = list(dict.fromkeys([*first, *scores.argmax(0).tolist()]))[:count]
     nearest = torch.cdist(scaled, scaled[picked]).amin(1)
     farthest = int(nearest.argmax())
     while len(picked) < count and float(nearest[farthest]) > 0.0:

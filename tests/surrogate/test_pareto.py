@@ -58,3 +58,10 @@ class TestThin:
     def test_no_point_is_refused(self) -> None:
         with pytest.raises(InvalidRequestError):
             thin(torch.zeros(2, 2, dtype=torch.float64), 0)
+
+    @given(SCORES, st.integers(1, 12), st.data())
+    def test_rows_that_come_first_stay(self, scores: Tensor, count: int, data: st.DataObject) -> None:
+        first = data.draw(st.integers(0, len(scores) - 1))
+        kept = thin(scores, count, [first])
+        assert first in kept.tolist()
+        assert len(kept) <= count

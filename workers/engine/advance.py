@@ -90,7 +90,9 @@ def _proposals(workshop: Workshop, study: Study, trials: Sequence[Trial], stage:
 
 
 def _to_verify(study: Study, trials: Sequence[Trial], evidence: Evidence) -> Tensor:
-    return nested_points(evidence, trials) if study.spec.method.name == "nested" else points_to_verify(evidence, fit_tasks(evidence))
+    if study.spec.method.name == "nested":
+        return nested_points(evidence, trials)
+    return points_to_verify(evidence, fit_tasks(evidence), trials)
 
 
 def _front(workshop: Workshop, study: Study, trials: Sequence[Trial]) -> Front:

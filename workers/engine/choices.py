@@ -24,10 +24,7 @@ from workers.engine.arrays import (
     stack_scores,
 )
 from workers.engine.fits import Fits, fit_tasks, predict_tasks
-from workers.engine.merges import measured_scores
-from workers.engine.normalised import own_scores
-from workers.engine.proposals import individual_scores
-from workers.engine.references import references
+from workers.engine.normalised import measured_own_scores
 from workers.engine.workshop import Workshop
 
 
@@ -72,8 +69,7 @@ def choose_from(
 def normalisation_of(evidence: Evidence, trials: Sequence[Trial]) -> Normalisation:
     """Losses relative to each task's own model on the search split; to the best measured score where no own model was measured."""
     spec = evidence.spec
-    named = references(spec, evidence.dimension)
-    own = own_scores(spec, individual_scores(named, measured_scores(trials, "search"))) or _best_measured(evidence)
+    own = measured_own_scores(spec, evidence.dimension, trials) or _best_measured(evidence)
     ideal = stack_scores(spec, [own])[0]
     unit = torch.where(ideal == 0, torch.ones_like(ideal), ideal.abs())
     return Normalisation(ideal, ideal - directions(spec) * unit)

@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 
 from app.domain.study import StudySpec
+from app.domain.trial import Trial
 from surrogate.figures import normalised_scores
 from workers.engine.arrays import Scores, stack_scores
+from workers.engine.merges import Merge, measured_scores
+from workers.engine.references import Reference, references
 
 
 def own_scores(spec: StudySpec, individuals: Mapping[str, Scores]) -> Scores | None:
@@ -20,15 +23,24 @@ def own_scores(spec: StudySpec, individuals: Mapping[str, Scores]) -> Scores | N
     return {task.name: _own(task.name, task.measure.maximize, individuals) for task in spec.tasks}
 
 
+def measured_own_scores(spec: StudySpec, dimension: int, trials: Sequence[Trial]) -> Scores | None:
+    """The score of each task's own model on the search split, as `trials` measured it; None where they measured no tuned model."""
+    return own_scores(spec, individual_scores(references(spec, dimension), measured_scores(trials, "search")))
+
+
+def individual_scores(named: Sequence[Reference], measured: Mapping[Merge, Scores]) -> Mapping[str, Scores]:
+    """Scores of the tuned models alone, by name, those that were measured."""
+    alone = [reference for reference in named if reference.family == "individual"]
+    return {reference.name: measured[reference.merge] for reference in alone if reference.merge in measured}
+
+
 def normalise(spec: StudySpec, own: Scores, rows: Sequence[Scores]) -> Tensor:
     """`rows` relative to `own`, n x T: 1 is as good as the task's own model, larger is better.
 
     Ratios where all scores of the task are positive, else 1 plus the difference.
     """
     scores, yardstick = stack_scores(spec, rows), stack_scores(spec, [own])[0]
-    columns = [
-        _relative(scores[:, place], yardstick[place], task.measure.maximize) for place, task in enumerate(spec.tasks)
-    ]
+    columns = [_relative(scores[:, place], yardstick[place], task.measure.maximize) for place, task in enumerate(spec.tasks)]
     return torch.stack(columns, 1)
 
 

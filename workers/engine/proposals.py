@@ -16,7 +16,7 @@ from surrogate.exact import affine_design
 from workers.engine.arrays import Evidence, Scores, list_coefficients, stack_coefficients
 from workers.engine.fits import Fits
 from workers.engine.merges import Merge, measured_scores, merge_of, without_repeats
-from workers.engine.normalised import normalise, own_scores
+from workers.engine.normalised import individual_scores, normalise, own_scores
 from workers.engine.references import ADAMERGING, Reference, best_of_families, known_references, references
 from workers.engine.selection import standing_trials
 from workers.engine.stages import OPEN, searched
@@ -87,12 +87,6 @@ def propose_report(spec: StudySpec, dimension: int, trials: Sequence[Trial]) -> 
     plain = [reference for reference in named if not reference.is_baseline]
     chosen = [*plain, *best_of_families(named, merits(spec, named, search))]
     return _unmeasured([*standing, *(reference.proposal("report") for reference in chosen)], trials)
-
-
-def individual_scores(named: Sequence[Reference], measured: Mapping[Merge, Scores]) -> Mapping[str, Scores]:
-    """Scores of the tuned models alone, by name, those that were measured."""
-    alone = [reference for reference in named if reference.family == "individual"]
-    return {reference.name: measured[reference.merge] for reference in alone if reference.merge in measured}
 
 
 def merits(spec: StudySpec, named: Sequence[Reference], search: Mapping[Merge, Scores]) -> Mapping[Merge, float]:

@@ -9,9 +9,10 @@ from torch import Tensor
 from app.domain.study import StudySpec
 from app.domain.trial import Trial
 from surrogate.pareto import non_dominated, thin
-from workers.engine.arrays import Evidence, directions, stack_coefficients, stack_utilities
+from workers.engine.arrays import Evidence, directions, list_predictions, stack_coefficients, stack_utilities
 from workers.engine.fits import Fits, predict_tasks, solve_candidates, utilities
 from workers.engine.merges import rival_trials
+from workers.engine.normalised import measured_own_scores, normalise
 
 # Steps of the metrics make neighbours on the smooth front beat each other: solving for more leaves enough that nobody beats.
 OVERSAMPLED = 4
@@ -25,10 +26,14 @@ class Selection:
     measured: tuple[Trial | None, ...]
 
 
-def points_to_verify(evidence: Evidence, fits: Fits) -> Tensor:
-    """`front.verify` points spread evenly along the predicted front, the best of every task among them; n x D."""
-    candidates = solve_candidates(evidence, fits, evidence.spec.front.points)
-    return candidates[thin(utilities(fits, candidates), evidence.spec.front.verify)]
+def points_to_verify(evidence: Evidence, fits: Fits, trials: Sequence[Trial]) -> Tensor:
+    """`front.verify` points of the predicted front, n x D: the balanced one, the best of every task, others spread evenly.
+
+    Balanced is the point whose worst task keeps most of its own model; there is none where `trials` measured no tuned model.
+    """
+    front = evidence.spec.front
+    candidates = solve_candidates(evidence, fits, front.points)
+    return candidates[thin(utilities(fits, candidates), front.verify, _balanced(evidence, fits, candidates, trials))]
 
 
 def standing_trials(spec: StudySpec, trials: Sequence[Trial]) -> tuple[Trial, ...]:
@@ -60,6 +65,15 @@ def select_points(evidence: Evidence, fits: Fits, standing: Sequence[Trial]) -> 
     order = utilities(fits, coefficients)[:, 0].argsort(descending=True, stable=True)
     sources = [*standing, *[None] * len(others)]
     return Selection(coefficients[order], tuple(sources[place] for place in order.tolist()))
+
+
+def _balanced(evidence: Evidence, fits: Fits, candidates: Tensor, trials: Sequence[Trial]) -> list[int]:
+    """The row of `candidates` whose worst normalised score is best, as predicted, or none."""
+    own = measured_own_scores(evidence.spec, evidence.dimension, trials)
+    if own is None:
+        return []
+    rows = [{task: found.score for task, found in row.items()} for row in list_predictions(predict_tasks(fits, candidates))]
+    return [int(normalise(evidence.spec, own, rows).amin(1).argmax())]
 
 
 def _unbeaten(evidence: Evidence, fits: Fits, standing: Sequence[Trial], measured: Tensor) -> Tensor:

@@ -55,13 +55,22 @@ def scores(at):
 
 class TestPointsToVerify:
     def test_both_ends_and_the_middle(self, evidence, fits):
-        points = points_to_verify(evidence(), fits)
+        points = points_to_verify(evidence(), fits, [])
         assert len(points) == 3
         ends = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]], dtype=torch.float64)
         assert float(torch.cdist(ends, points).min(1).values.max()) < 0.1
 
+    def test_the_balanced_one_comes_first(self, evidence, trial):
+        fits = {"left": Bowl((1.0, 0.0), 0.5), "right": Bowl((0.0, 1.0), 0.5)}
+        alone = [
+            trial(0, Proposal("baseline", "search", (1.0, 0.0), "left"), left=0.5, right=2.5),
+            trial(1, Proposal("baseline", "search", (0.0, 1.0), "right"), left=2.5, right=0.5),
+        ]
+        (only,) = points_to_verify(evidence(points=40, verify=1), fits, alone)
+        assert float((only - 0.5).abs().max()) < 0.05
+
     def test_no_more_than_asked(self, evidence, fits):
-        assert len(points_to_verify(evidence(points=4, verify=8), fits)) <= 4
+        assert len(points_to_verify(evidence(points=4, verify=8), fits, [])) <= 4
 
 
 class TestStandingTrials:
