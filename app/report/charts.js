@@ -68,13 +68,23 @@ function frontTraces() {
   return [...traces, { ...cloud("selected", [view.points[state.point].predicted], [""], "circle-open", "ink", 18, { line: { width: 2.5 } }), hoverinfo: "skip" }];
 }
 
+// Baselines that collapse and far samples do not set the scale: a double click shows them all
+function shownRange(task) {
+  const weighed = view.references.filter((one) => ["average", "base", "tuned alone"].includes(one.label)).map((one) => one[state.split]);
+  const measured = view.points.map((point) => point[state.split]);
+  const scores = [...view.points.map((point) => point.predicted), ...weighed, ...measured].filter(Boolean).map((row) => row[task]).filter((score) => score !== null);
+  const [low, high] = [Math.min(...scores), Math.max(...scores)];
+  const margin = low < high ? 0.06 * (high - low) : 0.5;
+  return [low - margin, high + margin];
+}
+
 function drawFront() {
   const two = view.tasks.length > 1;
   const traces = frontTraces();
   draw("chart-front", traces, {
-    height: two ? 560 : 280, legend: { orientation: "h", y: two ? -0.14 : -0.35, yanchor: "top" },
-    xaxis: { title: { text: axisTitle(state.first, "→") } },
-    yaxis: two ? { title: { text: axisTitle(state.second, "↑") } } : { visible: false },
+    height: two ? 560 : 280, legend: { orientation: "h", y: two ? -0.14 : -0.35, yanchor: "top" }, uirevision: `${state.first} ${state.second} ${state.split}`,
+    xaxis: { title: { text: axisTitle(state.first, "→") }, range: shownRange(state.first) },
+    yaxis: two ? { title: { text: axisTitle(state.second, "↑") }, range: shownRange(state.second) } : { visible: false },
   });
   // the traces that carry numbers of points can select them
   numbers = traces.map((trace) => trace.points || null);

@@ -8,7 +8,7 @@ from app.domain.front import Front
 from app.domain.study import Study
 from app.domain.task import Task
 from app.domain.trial import Trial
-from app.report.marks import BLUE, Group, measured_groups
+from app.report.marks import BLUE, Group, count_outside, measured_groups
 from app.report.panels import axis_label, draw_pair, draw_parallel, draw_single, printable
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ DOTS_PER_INCH = 120
 # beyond it the panels of pairs are too small to read and too many to draw
 MOST_TASKS_IN_PAIRS = 8
 _KEY_SIZES = {"*": 11.0, ".": 9.0, "o": 4.5}
-_NOTE = "Scores on the search split. Bars: 95 % interval of the prediction."
 
 
 def draw_front(study: Study, trials: Sequence[Trial], front: Front) -> bytes:
@@ -32,7 +31,7 @@ def draw_front(study: Study, trials: Sequence[Trial], front: Front) -> bytes:
     width, height = figure_inches(len(tasks))
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
     title = f"{printable(study.spec.name, 60)}: {len(front.points)} points over {len(tasks)} tasks"
-    figure.suptitle(f"{title}\n{_NOTE}", fontsize=11)
+    figure.suptitle(f"{title}\n{_note(front, groups)}", fontsize=11)
     if len(tasks) <= 2:
         _draw_few(figure, front, groups, tasks)
     elif len(tasks) <= MOST_TASKS_IN_PAIRS:
@@ -42,6 +41,12 @@ def draw_front(study: Study, trials: Sequence[Trial], front: Front) -> bytes:
     image = io.BytesIO()
     figure.savefig(image, format="png", metadata={"Software": None})
     return image.getvalue()
+
+
+def _note(front: Front, groups: Sequence[Group]) -> str:
+    outside = count_outside(front, groups)
+    rest = f" {outside} measured merges lie outside." if outside else ""
+    return f"Scores on the search split. Bars: 95 % interval of the prediction.{rest}"
 
 
 def figure_inches(tasks: int) -> tuple[float, float]:

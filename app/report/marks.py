@@ -18,6 +18,7 @@ _FAMILIES: Mapping[str, tuple[str, str]] = {
     "ties": ("^", PURPLE),
     "dare": ("v", ORANGE),
 }
+_WEIGHED = frozenset({"average", "base", "tuned alone", "verified", "balanced, verified"})
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,27 @@ def predicted_scores(front: Front, task: str) -> tuple[list[float], list[float],
     """Predicted scores of all points on one task, and both ends of their intervals."""
     found = [point.predicted[task] for point in front.points]
     return [one.score for one in found], [one.low for one in found], [one.high for one in found]
+
+
+def shown_range(front: Front, groups: Sequence[Group], task: str) -> tuple[float, float]:
+    """The lowest and the highest score on `task` that a picture shows: the front's, and of what it is weighed against.
+
+    Baselines that collapse and far samples may lie outside: they would press everything else into a corner.
+    """
+    weighed = [one[task] for group in groups if group.label in _WEIGHED for one in group.scores if task in one]
+    shown = [*predicted_scores(front, task)[0], *weighed]
+    low, high = min(shown), max(shown)
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
+
+
+def count_outside(front: Front, groups: Sequence[Group]) -> int:
+    """How many measured merges no picture shows."""
+    ranges = {task: shown_range(front, groups, task) for task in front.tasks}
+
+    def is_shown(scores: Mapping[str, float]) -> bool:
+        return all(ranges[task][0] <= score <= ranges[task][1] for task, score in scores.items())
+
+    return sum(not is_shown(one) for group in groups for one in group.scores)
 
 
 def _is_sample(trial: Trial) -> bool:

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 from app.domain.front import Front
 from app.domain.task import Task
-from app.report.marks import BLUE, GREY, VERMILION, Group, predicted_scores
+from app.report.marks import BLUE, GREY, VERMILION, Group, predicted_scores, shown_range
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+# What a picture shows beyond its range, on each side: room for markers and names.
+MARGIN = 0.06
 
 
 def draw_pair(axes: "Axes", front: Front, groups: Sequence[Group], first: Task, second: Task, large: bool) -> None:
@@ -20,6 +23,8 @@ def draw_pair(axes: "Axes", front: Front, groups: Sequence[Group], first: Task, 
     axes.errorbar(across[0], up[0], xerr=_arms(across), yerr=_arms(up), fmt="none", ecolor=BLUE, elinewidth=0.6, alpha=0.22, zorder=10)
     axes.scatter(across[0], up[0], s=16 if large else 6, color=BLUE, linewidths=0, zorder=11)
     axes.grid(alpha=0.25, linewidth=0.5)
+    axes.set_xlim(*_widened(shown_range(front, groups, first.name)))
+    axes.set_ylim(*_widened(shown_range(front, groups, second.name)))
     if large:
         _name_merges(axes, groups, first.name, second.name)
 
@@ -39,7 +44,7 @@ def draw_parallel(axes: "Axes", front: Front, groups: Sequence[Group], tasks: Se
     """One upright axis a task, better upwards; a line a point of the front, coloured by its predicted score on the first task."""
     import matplotlib
 
-    ranges = {task.name: _range(task, front, groups) for task in tasks}
+    ranges = {task.name: _worst_and_best(task, front, groups) for task in tasks}
     places = range(len(tasks))
     lines = [[_height(ranges[task.name], point.predicted[task.name].score) for task in tasks] for point in front.points]
     colours = matplotlib.colormaps["viridis"]
@@ -113,14 +118,15 @@ def _arms(scores: tuple[list[float], list[float], list[float]]) -> list[list[flo
     ]
 
 
-def _range(task: Task, front: Front, groups: Sequence[Group]) -> tuple[float, float]:
-    """Worst and best score that the parallel axis of a task has to show."""
-    shown = [one[task.name] for group in groups if group.label != "samples" for one in group.scores if task.name in one]
-    shown += predicted_scores(front, task.name)[0]
-    low, high = min(shown), max(shown)
-    if low == high:
-        low, high = low - 0.5, high + 0.5
+def _worst_and_best(task: Task, front: Front, groups: Sequence[Group]) -> tuple[float, float]:
+    """What the parallel axis of a task goes between."""
+    low, high = shown_range(front, [group for group in groups if group.label in _LINES], task.name)
     return (low, high) if task.measure.maximize else (high, low)
+
+
+def _widened(ends: tuple[float, float]) -> tuple[float, float]:
+    margin = MARGIN * (ends[1] - ends[0])
+    return ends[0] - margin, ends[1] + margin
 
 
 def _height(ends: tuple[float, float], score: float) -> float:

@@ -1,6 +1,7 @@
 """front.png: the right size for any number of tasks, the same bytes each time, whatever the names."""
 
 import io
+from dataclasses import replace
 
 import matplotlib.image
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.report.figure import DOTS_PER_INCH, MOST_TASKS_IN_PAIRS, draw_front, figure_inches
+from app.report.marks import Group, count_outside, shown_range
 from app.report.panels import printable
 
 
@@ -39,6 +41,24 @@ class TestFigure:
     @given(names=st.lists(st.text(min_size=1, max_size=30), min_size=2, max_size=2, unique=True))
     def test_names_are_drawn_whatever_they_hold(self, make_run, names):
         assert pixels(make_run(names, study_name=names[0], budget=6, points=4, verify=2)).ndim == 3
+
+
+class TestShownRange:
+    @pytest.fixture
+    def front(self, make_run):
+        return make_run(("a", "b"), budget=8).front
+
+    def test_what_is_weighed_is_inside_and_collapsed_baselines_are_not(self, front):
+        tuned = Group("tuned alone", "*", "black", 1, [{"a": 1.0, "b": 0.1}])
+        collapsed = Group("dare", "v", "black", 1, [{"a": -2.0, "b": 0.5}])
+        assert shown_range(front, [tuned, collapsed], "a")[1] == 1.0
+        assert shown_range(front, [tuned, collapsed], "a") == shown_range(front, [tuned], "a")
+        assert count_outside(front, [tuned, collapsed]) == 1
+
+    def test_equal_scores_have_a_range(self, front):
+        flat = replace(front, points=front.points[:1])
+        low, high = shown_range(flat, [], "a")
+        assert low < flat.points[0].predicted["a"].score < high
 
 
 class TestPrintable:
