@@ -75,7 +75,7 @@ def count_outside(front: Front, groups: Sequence[Group]) -> int:
     ranges = {task: shown_range(front, groups, task) for task in front.tasks}
 
     def is_shown(scores: Mapping[str, float]) -> bool:
-        return all(ranges[task][0] <= score <= ranges[task][1] for task, score in scores.items())
+        return all(low <= scores[task] <= high for task, (low, high) in ranges.items() if task in scores)
 
     return sum(not is_shown(one) for group in groups for one in group.scores)
 
