@@ -154,9 +154,9 @@ def table(records: Sequence[dict[str, object]]) -> str:
 
 def _spread(values: Sequence[float]) -> str:
     if len(values) < 2:
-        return f"{values[0]:.4f}"
+        return f"{values[0]:#.4g}"
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return f"{middle:.4f} ± {(high - low) / 2:.4f}"
+    return f"{middle:#.4g} ± {(high - low) / 2:#.2g}"
 
 
 def main() -> None:

@@ -1,7 +1,10 @@
 """Holds the documentation to the program: its commands run, its manifests are read, its make targets exist."""
 
+import json
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +64,30 @@ def test_commands_run(words, study, directory, tmp_path):
         assert ("MERGED" in words) == (tmp_path / "merged").is_dir()
     else:
         assert understood(words)
+
+
+# later options take the place of earlier ones: the commands run as the pages have them, but soon
+SMALL = {
+    "surrogates.py": ["--budgets", "7,9", "--seeds", "1", "--pool", "6"],
+    "fronts.py": ["--methods", "map-auto,bayesian-output,sobol,nsga2,ties,adamerging", "--budgets", "8", "--seeds", "1", "--points", "4"],
+    "fronts_picture.py": [],
+    "suggestion_speed.py": ["--tuned", "2", "--trials", "9", "--tasks", "2", "--examples", "40", "--repeats", "1", "--predictions", "50"],
+    "service_load.py": ["--seconds", "0.1", "--rounds", "1"],
+    "nested_cost.py": ["--published", "12", "--trials", "4", "--preferences", "1"],
+}
+RECORD = {"study": "tiny", "method": "map-auto", "budget": 8, "seed": 0, "hypervolume": 0.1, "preference_regret": 0.02}
+
+
+@pytest.mark.parametrize("words", commands("python"))
+def test_benchmarks_run(words, study, tmp_path):
+    script, *rest = words
+    (tmp_path / "RECORDS.json").write_text(json.dumps([RECORD]))
+    places = {"STUDY.yaml": study}
+    command = [sys.executable, ROOT / script, *(places.get(word, word) for word in rest), *SMALL[Path(script).name]]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    promised = [rest[place + 1] for place, word in enumerate(rest) if word in ("--json", "--out")]
+    assert [name for name in promised if not (tmp_path / name).is_file()] == []
 
 
 def understood(words, command=None, context=None):
