@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,12 +10,13 @@ import torch
 
 from surrogate.design import sobol_points
 from surrogate.errors import UnidentifiedError
+from surrogate.figures import root_mean_square
 from surrogate.gp import GaussianProcess
-from surrogate.history import History, Scale
+from surrogate.history import Diagnostics, History, Scale
 from surrogate.links import LinkName
 from surrogate.output_space import OutputSpace
 from surrogate.quadratic import Quadratic
-from surrogate.select import QuadraticOptions, fit_surrogate, fit_surrogates
+from surrogate.select import QuadraticOptions, _Contest, fit_surrogate, fit_surrogates
 
 FREE = Scale(None, None)
 
@@ -70,6 +72,17 @@ class TestAuto:
         errors = fit.diagnostics.details["loo_rmse"]
         assert isinstance(errors, dict) and errors["output"] < errors["quadratic"]
         assert str(fit.diagnostics.details["choice"]).startswith("output: leave-one-out error")
+
+    @pytest.mark.parametrize(("errors", "winner"), [([0.3] + 11 * [0.01], "output"), (12 * [0.1], "quadratic")])
+    def test_outputs_give_way_to_what_is_clearly_better(self, errors: list[float], winner: str) -> None:
+        history = History(torch.zeros(12, 2), torch.zeros(12, dtype=torch.float64), FREE)
+        contest = _Contest(history, None, 0, QuadraticOptions(), None)
+        for family, left_out in (("output", errors), ("quadratic", 12 * [0.05])):
+            rmse = root_mean_square(torch.tensor(left_out))
+            told = Diagnostics(family, 12, 1.0, 1.0, rmse, tuple(left_out), {})
+            contest.fits[family] = SimpleNamespace(diagnostics=told)  # type: ignore[index, assignment]
+        assert contest.least() == "quadratic"
+        assert contest.leader() == winner
 
     def test_a_quadratic_wins_where_the_truth_is_one(self) -> None:
         assert isinstance(fit_surrogate("auto", quadratic_history(12)), Quadratic)

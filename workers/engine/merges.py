@@ -29,10 +29,17 @@ def measured_scores(trials: Sequence[Trial], split: Split) -> Mapping[Merge, Map
 def fitted_trials(trials: Sequence[Trial], task: str | None = None) -> tuple[Trial, ...]:
     """Those that surrogates are fitted to: everything measured on the search split that is no baseline.
 
-    On `task`, or on all tasks.
+    On all tasks; or on `task`, and then without those that repeat a merge and its score: whoever leaves one of them out to see how well
+    the others predict it would find its answer among them.
     """
-    fed = (trial for trial in finished(trials, "search") if trial.proposal.origin != "baseline")
-    return tuple(trial for trial in fed if not trial.proposal.tasks or (task is not None and trial.proposal.measures(task)))
+    fed = [trial for trial in finished(trials, "search") if trial.proposal.origin != "baseline"]
+    if task is None:
+        return tuple(trial for trial in fed if not trial.proposal.tasks)
+    firsts: dict[tuple[Merge, float], Trial] = {}
+    for trial in fed:
+        if trial.proposal.measures(task):
+            firsts.setdefault((merge_of(trial.proposal), trial.scores[task]), trial)
+    return tuple(firsts.values())
 
 
 def rival_trials(spec: StudySpec, trials: Sequence[Trial]) -> tuple[Trial, ...]:

@@ -56,6 +56,11 @@ class TestTrials:
     def test_surrogates_learn_from_finished_search_trials_that_are_no_baselines(self, trials):
         assert [trial.number for trial in fitted_trials(trials)] == [0, 2]
 
+    def test_surrogates_do_not_learn_the_same_twice(self, trials, trial):
+        same = trial(7, Proposal("verify", "search", (0.1, 0.2)), mse=0.5)
+        other = trial(8, Proposal("verify", "search", (0.1, 0.2)), mse=0.6)
+        assert [one.number for one in fitted_trials([*trials, same, other], "mse")] == [0, 2, 8]
+
     def test_the_first_measurement_of_a_merge_counts(self, trials):
         search = measured_scores(trials, "search")
         assert search[(0.1, 0.2), TransformSpec()] == {"mse": 0.5}
