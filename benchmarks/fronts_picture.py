@@ -3,7 +3,7 @@
     python benchmarks/fronts_picture.py RECORDS.json [RECORDS.json ...] --out fronts.png
 
 RECORDS: what fronts.py writes with --json, a study each. Medians over seeds with quartiles; filled where a method had the most
-evaluations of its study, hollow where it had fewer. A study needs no method that another has.
+evaluations of its study, hollow where it had fewer; arrows point to what is better. A study needs no method that another has.
 """
 
 import argparse
@@ -34,7 +34,7 @@ NAMES: Mapping[str, str] = {
     "adamerging-blocks": "AdaMerging, by blocks",
 }
 OURS, THEIRS = "#0072B2", "#555555"
-MEASURES = {"hypervolume": "hypervolume, share of the best", "preference_regret": "preference regret"}
+MEASURES = {"hypervolume": "hypervolume, share of the best →", "preference_regret": "← preference regret"}
 
 
 @dataclass(frozen=True)
