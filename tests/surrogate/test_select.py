@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,10 +12,10 @@ from surrogate.design import sobol_points
 from surrogate.errors import UnidentifiedError
 from surrogate.figures import root_mean_square
 from surrogate.gp import GaussianProcess
-from surrogate.history import Diagnostics, History, Scale
+from surrogate.history import History, Scale
 from surrogate.links import LinkName
-from surrogate.output_space import OutputSpace
-from surrogate.quadratic import Quadratic
+from surrogate.output_space import OutputSpace, fit_output_space
+from surrogate.quadratic import Quadratic, fit_quadratic
 from surrogate.select import QuadraticOptions, _Contest, fit_surrogate, fit_surrogates
 
 FREE = Scale(None, None)
@@ -74,13 +74,18 @@ class TestAuto:
         assert str(fit.diagnostics.details["choice"]).startswith("output: leave-one-out error")
 
     @pytest.mark.parametrize(("errors", "winner"), [([0.3] + 11 * [0.01], "output"), (12 * [0.1], "quadratic")])
-    def test_outputs_give_way_to_what_is_clearly_better(self, errors: list[float], winner: str) -> None:
-        history = History(torch.zeros(12, 2), torch.zeros(12, dtype=torch.float64), FREE)
+    def test_outputs_give_way_to_what_is_clearly_better(self, merged_digits: Any, errors: list[float], winner: str) -> None:
+        """Real fits, told to have missed their trials by `errors`."""
+        history = merged_digits.history(0, 12)
         contest = _Contest(history, None, 0, QuadraticOptions(), None)
-        for family, left_out in (("output", errors), ("quadratic", 12 * [0.05])):
-            rmse = root_mean_square(torch.tensor(left_out))
-            told = Diagnostics(family, 12, 1.0, 1.0, rmse, tuple(left_out), {})
-            contest.fits[family] = SimpleNamespace(diagnostics=told)  # type: ignore[index, assignment]
+
+        def missed(by: list[float]) -> dict[str, Any]:
+            off = torch.tensor(by, dtype=torch.float64)
+            return {"loo_scores": tuple((history.scores + off).tolist()), "loo_rmse": root_mean_square(off)}
+
+        outputs, quadratic = fit_output_space(history), fit_quadratic(history)
+        contest.fits["output"] = replace(outputs, diagnostics=replace(outputs.diagnostics, **missed(errors)))
+        contest.fits["quadratic"] = replace(quadratic, diagnostics=replace(quadratic.diagnostics, **missed(12 * [0.05])))
         assert contest.least() == "quadratic"
         assert contest.leader() == winner
 
