@@ -25,7 +25,8 @@ from surrogate.acquisition import propose_batch
 from surrogate.design import sobol_points
 from surrogate.gp import fit_gp
 from surrogate.history import History, Scale
-from surrogate.pareto import non_dominated, thin
+from surrogate.pareto import non_dominated
+from surrogate.volume import cover
 from workers.engine.advance import advance
 from workers.engine.arrays import Evidence, directions, gather_evidence, list_coefficients, stack_coefficients, stack_utilities
 from workers.engine.fits import fit_tasks, predict_tasks, solve_candidates
@@ -127,7 +128,7 @@ def from_measured(spec: StudySpec, evaluator: CachedEvaluator, proposals: Sequen
     """The measured points that no other beats on the search split, thinned."""
     utilities = stack_utilities(spec, [evaluator.evaluate(proposal).scores for proposal in proposals])
     best = non_dominated(utilities).nonzero()[:, 0]
-    best = best[thin(utilities[best], points)]
+    best = best[cover(utilities[best], points)]
     return Found(tuple(proposals[place] for place in best.tolist()), utilities[best], len(proposals), spec.space.groups)
 
 

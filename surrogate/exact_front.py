@@ -1,11 +1,10 @@
 """The front of exact surrogates: scores cost arithmetic only, so many are looked at, and the real metrics decide.
 
 Global: Sobol and simplex points of the whole box, and points climbed on the smoothed scores. Local: children of neighbouring optima,
-kept where they are best for one of many directions of the scores. What a direction asks for is the random scalarisation whose mean
-is the hypervolume (Golovin & Zhang 2020, arXiv 2006.04655): max over points of min_t (score_t - reference_t) / direction_t.
+kept where they go farthest in one of many directions of the scores.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,15 +16,12 @@ from surrogate.exact import Exact
 from surrogate.figures import reference_point
 from surrogate.pareto import non_dominated
 from surrogate.solve import scalarised_candidates
+from surrogate.volume import cover, even_directions, farthest, scale_to_range
 
 # A direction's neighbours, among whose points its own finds a mate.
 NEIGHBOURS = 16
 # Children leave the line between their parents by 10^-3 to 10^-0.7 of the box.
 STEPS = (-3.0, -0.7)
-# Directions compared at once: what they need stays in the processor's cache.
-BLOCK = 16
-# A direction that ignores a task would divide by zero.
-FLATTEST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -53,8 +49,8 @@ def effort_for(quick: bool, dimension: int, points: int) -> Effort:
 def find_exact_front(fits: Sequence[Exact], low: float, high: float, dimension: int, points: int, seed: int) -> Tensor:
     """Coefficients in [low, high]^D of which none beats another by the exact scores, chosen for their hypervolume.
 
-    The best found for every task is among them. Deterministic given `seed`. Returns n x D, n <= `points`.
-    Raises InvalidRequestError for no task, an empty box or no point.
+    The best found for every task is among them where those are at most a quarter of `points`. Deterministic given `seed`.
+    Returns n x D, n <= `points`. Raises InvalidRequestError for no task, an empty box or no point.
     """
     if not fits or points < 1 or not low < high:
         raise InvalidRequestError(f"a front needs a task, a point and a box; got {len(fits)}, {points} and [{low}, {high}]")
@@ -62,67 +58,13 @@ def find_exact_front(fits: Sequence[Exact], low: float, high: float, dimension: 
     found = _Search(fits, low, high, seed, even_directions(len(fits), effort.directions, seed)).run(dimension, effort)
     scores = exact_utilities(fits, found)
     efficient = non_dominated(scores)
-    chosen: Tensor = found[efficient][cover(scores[efficient], points, seed)]
+    chosen: Tensor = found[efficient][cover(scores[efficient], points)]
     return chosen
 
 
 def exact_utilities(fits: Sequence[Exact], coefficients: Tensor) -> Tensor:
     """The exact scores at n x D, turned so that larger is better: n x T."""
     return torch.stack([fit.score(coefficients) * (1.0 if fit.scale.maximize else -1.0) for fit in fits], 1)
-
-
-def even_directions(tasks: int, count: int, seed: int) -> Tensor:
-    """`count` directions spread over the positive part of the unit sphere, count x T."""
-    normal = torch.randn(count, tasks, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).abs()
-    unit: Tensor = normal / torch.linalg.vector_norm(normal, dim=1, keepdim=True)
-    return unit.clamp_min(FLATTEST)
-
-
-def reach(scores: Tensor, directions: Tensor) -> Tensor:
-    """How far each of `scores` (n x T, from the reference, in units of the range) goes in each of k `directions`: k x n, float32."""
-    return torch.cat(list(_reach_by_block(scores, directions)))
-
-
-def _reach_by_block(scores: Tensor, directions: Tensor) -> Iterator[Tensor]:
-    rows = scores.T.float().contiguous()
-    for block in torch.split((1.0 / directions).float(), BLOCK):
-        least = rows[0] * block[:, :1]
-        for task in range(1, len(rows)):
-            torch.minimum(least, rows[task] * block[:, task : task + 1], out=least)
-        yield least
-
-
-def _farthest(scores: Tensor, directions: Tensor) -> Tensor:
-    """The row of `scores` that goes farthest in each of k `directions`; k."""
-    return torch.cat([block.argmax(1) for block in _reach_by_block(scores, directions)])
-
-
-def cover(scores: Tensor, count: int, seed: int, directions: int = 4096) -> Tensor:
-    """Indices, ascending, of at most `count` rows of `scores` (n x T) that leave little hypervolume out: greedy, by random directions.
-
-    The best row of every task comes first. Rows that add nothing are left out.
-    """
-    if len(scores) <= 1:
-        return torch.arange(len(scores))
-    tasks = scores.shape[1]
-    volumes = reach(_scaled(scores), even_directions(tasks, directions, seed)).clamp_min(0).pow(tasks).T.contiguous()
-    picked = list(dict.fromkeys(scores.argmax(0).tolist()))[:count]
-    covered = volumes[picked].amax(0)
-    while len(picked) < min(count, len(scores)):
-        gains = (volumes - covered).clamp_min_(0).sum(1)
-        best = int(gains.argmax())
-        if float(gains[best]) <= 0.0:
-            break
-        picked.append(best)
-        torch.maximum(covered, volumes[best], out=covered)
-    return torch.tensor(sorted(picked))
-
-
-def _scaled(scores: Tensor) -> Tensor:
-    """From the reference point of hypervolumes, in units of each task's range."""
-    reference = reference_point(scores)
-    extent = scores.amax(0) - reference
-    return (scores - reference) / torch.where(extent > 0, extent, 1.0)
 
 
 @dataclass(frozen=True)
@@ -150,11 +92,11 @@ class _Search:
 
     def _best(self, scores: Tensor) -> Tensor:
         """For every direction the row of `scores` that goes farthest; their extent is what the next comparison is scaled by."""
-        first = _farthest(_scaled(scores), self.directions)
+        first = farthest(scale_to_range(scores), self.directions)
         rows = torch.unique(first)
         reference, ideal = reference_point(scores[rows]), scores[rows].amax(0)
         extent = torch.where(ideal > reference, ideal - reference, 1.0)
-        return _farthest((scores - reference) / extent, self.directions)
+        return farthest((scores - reference) / extent, self.directions)
 
     def _children(self, parents: Tensor, near: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """Between and around pairs of `parents`, one a direction, that are best in directions near each other; count x D."""

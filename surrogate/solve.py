@@ -14,12 +14,15 @@ from surrogate.evolve import evolve_front
 from surrogate.figures import preference_weights
 from surrogate.history import FittedSurrogate
 from surrogate.landscape import Landscape, LinkedQuadratics, linked_landscape
-from surrogate.pareto import non_dominated, thin
+from surrogate.pareto import non_dominated
 from surrogate.scalarise import Range, best_starts, climb
+from surrogate.volume import cover
 
 Solver = Literal["scalarised", "nsga3"]
 
 SCREENED = 512
+# Small fronts are picked from the candidates of a front of so many points.
+FEWEST = 40
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def solve_front(
     seed: int,
     solver: Solver = "scalarised",
 ) -> Tensor:
-    """Coefficients in [low, high]^D of which none is predicted to beat another, spread evenly over the predicted scores.
+    """Coefficients in [low, high]^D of which none is predicted to beat another, those that dominate most of the predicted scores.
 
     `fits`: one a task. Deterministic given `seed`. Returns n x D, n <= `points`.
     Raises InvalidRequestError for no task, an empty box or no point.
@@ -55,14 +58,14 @@ def solve_front(
         raise InvalidRequestError(f"a front needs a task, a point and a box; got {len(fits)}, {points} and [{low}, {high}]")
     match solver:
         case "scalarised":
-            candidates = scalarised_candidates(fits, low, high, dimension, points, seed)
+            candidates = scalarised_candidates(fits, low, high, dimension, max(points, FEWEST), seed)
         case "nsga3":
             candidates = evolve_front(fits, low, high, dimension, points, seed)
         case _:
             assert_never(solver)
     utilities = predicted_utilities(fits, candidates)
     efficient = non_dominated(utilities)
-    return candidates[efficient][thin(utilities[efficient], points)]
+    return candidates[efficient][cover(utilities[efficient], points)]
 
 
 def predicted_utilities(fits: Sequence[FittedSurrogate], coefficients: Tensor) -> Tensor:

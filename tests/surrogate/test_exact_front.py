@@ -2,17 +2,16 @@
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from surrogate.design import sobol_points
 from surrogate.errors import InvalidRequestError
 from surrogate.exact import Exact, affine_design, fit_exact
-from surrogate.exact_front import cover, even_directions, exact_utilities, find_exact_front, reach
+from surrogate.exact_front import exact_utilities, find_exact_front
 from surrogate.figures import hypervolume, reference_point
 from surrogate.history import History, Outputs, Scale
 from surrogate.pareto import non_dominated
+from surrogate.volume import cover
 
 EXAMPLES, COLUMNS = 120, 3
 
@@ -53,12 +52,12 @@ class TestFront:
         ours = exact_utilities(fits, find_exact_front(fits, 0.0, 1.0, 3, 40, 0))
         random = exact_utilities(fits, sobol_points(3, count, 5))
         others = random[non_dominated(random)]
-        others = others[cover(others, 40, 0)]
+        others = others[cover(others, 40)]
         reference = reference_point(torch.cat([ours, others]))
         assert hypervolume(ours, reference) > share * hypervolume(others, reference)
 
     def test_the_best_of_every_task_is_on_it(self, fits: list[Exact]) -> None:
-        ours = exact_utilities(fits, find_exact_front(fits, 0.0, 1.0, 3, 8, 0))
+        ours = exact_utilities(fits, find_exact_front(fits, 0.0, 1.0, 3, 12, 0))
         random = exact_utilities(fits, sobol_points(3, 1 << 13, 5))
         assert bool((ours.amax(0) >= random.amax(0)).all())
 
@@ -71,30 +70,3 @@ class TestFront:
             find_exact_front([], 0.0, 1.0, 3, 10, 0)
         with pytest.raises(InvalidRequestError, match="a box"):
             find_exact_front(fits, 1.0, 1.0, 3, 10, 0)
-
-
-class TestCover:
-    def test_a_single_point_and_none_are_covered(self) -> None:
-        assert cover(torch.zeros(1, 2, dtype=torch.float64), 5, 0).tolist() == [0]
-        assert cover(torch.zeros(0, 2, dtype=torch.float64), 5, 0).tolist() == []
-
-    def test_equal_rows_count_once(self) -> None:
-        scores = torch.tensor([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
-        assert len(cover(scores, 3, 0)) == 2
-
-    def test_it_loses_less_volume_than_chance(self) -> None:
-        angles = torch.linspace(0, torch.pi / 2, 200, dtype=torch.float64)
-        scores = torch.stack([angles.cos(), angles.sin()], 1)
-        reference = reference_point(scores)
-        draw = torch.Generator().manual_seed(0)
-        others = [hypervolume(scores[torch.randperm(200, generator=draw)[:10]], reference) for _ in range(50)]
-        assert hypervolume(scores[cover(scores, 10, 0)], reference) > max(others)
-
-    @given(st.integers(1, 6), st.integers(0, 100))
-    def test_directions_have_length_one(self, tasks: int, seed: int) -> None:
-        directions = even_directions(tasks, 30, seed)
-        torch.testing.assert_close(directions.norm(dim=1), torch.ones(30, dtype=torch.float64), rtol=1e-4, atol=1e-4)
-
-    def test_a_direction_is_left_by_the_task_that_gives_in_first(self) -> None:
-        scores, directions = torch.tensor([[0.3, 0.8]]), torch.tensor([[0.6, 0.8], [0.8, 0.6]])
-        torch.testing.assert_close(reach(scores, directions), torch.tensor([[0.5], [0.375]]))

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from app.domain.study import StudySpec
 from app.domain.trial import Trial
-from surrogate.pareto import non_dominated, thin
+from surrogate.pareto import non_dominated
+from surrogate.volume import cover
 from workers.engine.arrays import Evidence, directions, list_predictions, stack_coefficients, stack_utilities
 from workers.engine.fits import Fits, predict_tasks, solve_candidates, utilities
 from workers.engine.merges import rival_trials
@@ -27,13 +28,13 @@ class Selection:
 
 
 def points_to_verify(evidence: Evidence, fits: Fits, trials: Sequence[Trial]) -> Tensor:
-    """`front.verify` points of the predicted front, n x D: the balanced one, the best of every task, others spread evenly.
+    """`front.verify` points of the predicted front, n x D: the balanced one, then those that dominate most of the predicted scores.
 
     Balanced is the point whose worst task keeps most of its own model; there is none where `trials` measured no tuned model.
     """
     front = evidence.spec.front
     candidates = solve_candidates(evidence, fits, front.points)
-    return candidates[thin(utilities(fits, candidates), front.verify, _balanced(evidence, fits, candidates, trials))]
+    return candidates[cover(utilities(fits, candidates), front.verify, _balanced(evidence, fits, candidates, trials))]
 
 
 def standing_trials(spec: StudySpec, trials: Sequence[Trial]) -> tuple[Trial, ...]:
@@ -47,7 +48,7 @@ def standing_trials(spec: StudySpec, trials: Sequence[Trial]) -> tuple[Trial, ..
     verified = torch.tensor([trial.proposal.origin == "verify" for trial in measured])
     known_better = _beaten(-scores, -scores[verified])
     standing = (non_dominated(scores) & (verified | known_better)).nonzero()[:, 0]
-    standing = standing[thin(scores[standing], spec.front.points)]
+    standing = standing[cover(scores[standing], spec.front.points)]
     return tuple(measured[place] for place in standing.tolist())
 
 
@@ -59,7 +60,7 @@ def select_points(evidence: Evidence, fits: Fits, standing: Sequence[Trial]) -> 
     measured = stack_coefficients([trial.proposal.coefficients for trial in standing], evidence.dimension)
     searched = evidence.spec.method.name != "nested"
     unbeaten = _unbeaten(evidence, fits, standing, measured) if searched else measured[:0]
-    others = unbeaten[thin(utilities(fits, unbeaten), evidence.spec.front.points)]
+    others = unbeaten[cover(utilities(fits, unbeaten), evidence.spec.front.points)]
     others = others[~_nearest(utilities(fits, others), utilities(fits, measured))]
     coefficients = torch.cat([measured, others])
     order = utilities(fits, coefficients)[:, 0].argsort(descending=True, stable=True)

@@ -57,10 +57,10 @@ class TestFront:
             squared = (torch.tensor(point.coefficients, dtype=torch.float64) - OPTIMA).square().sum(1)
             assert [point.predicted[task].score for task in ("left", "right")] == pytest.approx(squared.tolist(), abs=1e-5)
 
-    def test_verified_points_carry_both_splits_and_span_the_front(self, house):
-        front = house().finish()
+    def test_verified_points_carry_both_splits_and_span_the_front(self, spec, house):
+        front = house(spec(front=FrontSpec(points=12, verify=8))).finish()
         verified = [point for point in front.points if point.search]
-        assert len(verified) == 3
+        assert len(verified) == 8
         assert all(point.report.keys() == point.search.keys() == {"left", "right"} for point in verified)
         assert front.points[0] in verified
         assert front.points[-1] in verified
@@ -166,7 +166,7 @@ class TestVariants:
         assert len(house(spec(front=FrontSpec(points=1, verify=1))).finish().points) == 1
 
     def test_a_front_of_logits_keeps_what_the_tuned_models_know(self, spec, house):
-        study = spec("accuracy", method=MethodSpec(surrogate="quadratic", budget=20, seed=0))
+        study = spec("accuracy", method=MethodSpec(surrogate="quadratic", budget=20, seed=0), front=FrontSpec(points=12, verify=8))
         front = house(study).finish()
         scores = stack_utilities(study, [point.search for point in front.points if point.search])
         assert bool(non_dominated(scores).all())

@@ -54,11 +54,15 @@ def scores(at):
 
 
 class TestPointsToVerify:
-    def test_both_ends_and_the_middle(self, evidence, fits):
-        points = points_to_verify(evidence(), fits, [])
-        assert len(points) == 3
-        ends = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]], dtype=torch.float64)
-        assert float(torch.cdist(ends, points).min(1).values.max()) < 0.1
+    @pytest.mark.parametrize(
+        ("verify", "expected"),
+        [(8, [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]), (1, [[0.5, 0.5]])],
+        ids=["both ends and the middle", "the middle where there is no room for the ends"],
+    )
+    def test_what_the_front_reaches(self, evidence, fits, verify, expected):
+        points = points_to_verify(evidence(40, verify), fits, [])
+        assert len(points) == verify
+        assert float(torch.cdist(torch.tensor(expected, dtype=torch.float64), points).min(1).values.max()) < 0.1
 
     def test_the_balanced_one_comes_first(self, evidence, trial):
         fits = {"left": Bowl((1.0, 0.0), 0.5), "right": Bowl((0.0, 1.0), 0.5)}
