@@ -73,10 +73,13 @@ def _check_base(catalog: Catalog, tenant: str, place: str) -> None:
 
 def _factory_faults(spec: StudySpec, allowance: Allowance) -> list[Fault]:
     found = spec.architecture
-    if not isinstance(found, FactoryArchitecture) or f"{Path(found.file).resolve()}:{found.callable}" in allowance.factories:
+    if not isinstance(found, FactoryArchitecture):
+        return []
+    factory = f"{Path(found.file).resolve()}:{found.callable}"
+    if factory in allowance.factories:
         return []
     problem = (
-        "a factory is code that runs on the server, and its operator has not allowed this one (MERGEFRONT_FACTORIES): "
+        f"a factory is code that runs on the server, and its operator has not allowed {factory} (MERGEFRONT_FACTORIES): "
         "name one that is allowed, or use architecture.transformers"
     )
     return [Fault("architecture.factory", problem)]

@@ -57,7 +57,7 @@ def send_study(service: ServiceClient, manifest: Path, settings: Sequence[str] =
         raise ManifestError(faults)
     parcels = pack(spec)
     _send_files(service, parcels.values())
-    return _create(service, address(document, register(service, parcels)))
+    return _create(service, address(document, spec, register(service, parcels)))
 
 
 def follow_study(service: ServiceClient, study_id: str) -> Mapping[str, Any]:

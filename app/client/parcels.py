@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.domain.errors import Fault, RefusedError
-from app.domain.study import StudySpec
+from app.domain.study import FactoryArchitecture, StudySpec
 from checkpoints.digest import digest_file
 from checkpoints.errors import CheckpointError
 from checkpoints.layout import open_layout
@@ -48,9 +48,13 @@ def pack(spec: StudySpec) -> dict[str, Parcel]:
     return parcels
 
 
-def address(document: Mapping[str, Any], ids: Mapping[str, str]) -> dict[str, Any]:
-    """The manifest with ids in place of paths; `ids` by key."""
+def address(document: Mapping[str, Any], spec: StudySpec, ids: Mapping[str, str]) -> dict[str, Any]:
+    """The manifest, read as `spec`, with ids in place of paths, `ids` by key, and a relative factory as it lies beside the manifest."""
     addressed: dict[str, Any] = copy.deepcopy(dict(document))
+    found = spec.architecture
+    # an absolute one is the server's, where links may lead elsewhere than here
+    if isinstance(found, FactoryArchitecture) and not Path(addressed["architecture"]["factory"]).is_absolute():
+        addressed["architecture"]["factory"] = f"{found.file}:{found.callable}"
     for key, registered in ids.items():
         *folders, last = _path(key)
         place = addressed

@@ -1,6 +1,7 @@
 """`mergefront submit` against a service of real processes."""
 
 import json
+import os
 import shutil
 import urllib.request
 
@@ -22,7 +23,8 @@ def manifest(model_set, tmp_path):
     for file in model_set.parent.glob("*.safetensors"):
         shutil.copy(file, tmp_path)
     changed = tmp_path / "study.yaml"
-    changed.write_text(model_set.read_text().replace(f"{model_set.parent}/", "").replace("net.py", f"{model_set.parent}/net.py"))
+    code = os.path.relpath(model_set.parent / "net.py", tmp_path)
+    changed.write_text(model_set.read_text().replace(f"{model_set.parent}/", "").replace("net.py", code))
     return changed
 
 
@@ -62,6 +64,7 @@ class TestSubmit:
         ended = mergefront("submit", manifest, "--server", server(service), "--set", "architecture.factory=net.py:Other")
         assert ended.code == 2
         assert "architecture.factory" in ended.err and "MERGEFRONT_FACTORIES" in ended.err
+        assert f"{manifest.parent}/net.py:Other" in "".join(ended.err.split())
 
     def test_everything_wrong_here_is_told_before_anything_is_sent(self, service, manifest):
         changed = yaml.safe_load(manifest.read_text())

@@ -58,14 +58,22 @@ class TestPack:
         assert {fault.where for fault in refusal.value.faults} == {"models.base", "tasks.one.two.data", "tasks.one.two.head"}
 
 
-def test_ids_take_the_place_of_paths():
+def test_ids_take_the_place_of_paths(spec, files):
     ids = {"models.base": "ckpt_1", "models.tuned.b.c": "ckpt_2", "tasks.one.two.data": "ds_1", "tasks.one.two.head": "ds_2"}
     given = {
+        "architecture": {"factory": "net.py:Net"},
         "models": {"base": "x", "tuned": {"b.c": "y", "d": "z"}},
         "tasks": {"one.two": {"data": "u", "head": "v#one"}},
     }
-    assert address(given, ids) == {
+    read = spec(architecture=given["architecture"])
+    assert address(given, read, ids) == {
+        "architecture": {"factory": f"{files.resolve()}/net.py:Net"},
         "models": {"base": "ckpt_1", "tuned": {"b.c": "ckpt_2", "d": "z"}},
         "tasks": {"one.two": {"data": "ds_1", "head": "ds_2#one"}},
     }
-    assert given["models"]["base"] == "x"
+    assert given["models"]["base"] == "x" and given["architecture"]["factory"] == "net.py:Net"
+
+
+def test_an_absolute_factory_stays_as_it_is(spec, files):
+    given = {"architecture": {"factory": f"{files}/../{files.name}/net.py:Net"}}
+    assert address(given, spec(**given), {}) == given
