@@ -24,6 +24,15 @@ def non_dominated(scores: Tensor) -> Tensor:
     return torch.from_numpy(mask)
 
 
+def distinct_rows(scores: Tensor, rows: Sequence[int]) -> list[int]:
+    """Those of `rows` whose scores, n x T, no earlier one of them has."""
+    kept: list[int] = []
+    for row in rows:
+        if not bool((scores[kept] == scores[row]).all(1).any()):
+            kept.append(row)
+    return kept
+
+
 def thin(scores: Tensor, count: int, first: Sequence[int] = ()) -> Tensor:
     """Indices of at most `count` rows spread evenly over `scores`, in ascending order; the best row of every task stays.
 
@@ -37,7 +46,7 @@ def thin(scores: Tensor, count: int, first: Sequence[int] = ()) -> Tensor:
         return torch.zeros(0, dtype=torch.long)
     spread = scores.amax(0) - scores.amin(0)
     scaled = scores / torch.where(spread > 0, spread, torch.ones_like(spread))
-    picked = list(dict.fromkeys([*first, *scores.argmax(0).tolist()]))[:count]
+    picked = distinct_rows(scores, [*first, *scores.argmax(0).tolist()])[:count]
     nearest = torch.cdist(scaled, scaled[picked]).amin(1)
     farthest = int(nearest.argmax())
     while len(picked) < count and float(nearest[farthest]) > 0.0:

@@ -6,6 +6,7 @@ min_t (score_t - reference_t) / direction_t.
 """
 
 import heapq
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from surrogate.errors import InvalidRequestError
 from surrogate.figures import reference_point
-from surrogate.pareto import require_finite, thin
+from surrogate.pareto import distinct_rows, require_finite, thin
 
 DIRECTIONS = 4096
 # Directions compared at once: what they need stays in the processor's cache.
@@ -58,7 +59,7 @@ def cover(scores: Tensor, count: int, first: Sequence[int] = ()) -> Tensor:
     require_finite(scores)
     if count < 1:
         raise InvalidRequestError(f"a front is thinned to at least one point, not {count}")
-    given = list(dict.fromkeys([*first, *_ends(scores, count)]))[:count]
+    given = distinct_rows(scores, [*first, *_ends(scores, count)])[:count]
     varied = scores[:, scores.amax(0) > scores.amin(0)] if len(scores) else scores[:, :0]
     picked = _pick_greedily(varied, count, given) if varied.shape[1] else given
     return thin(scores, count, picked)
@@ -75,7 +76,9 @@ def _pick_greedily(scores: Tensor, count: int, given: Sequence[int]) -> list[int
     What a row adds falls as others come, so that only the row that seemed best last time is asked again (Minoux 1978).
     """
     tasks = scores.shape[1]
-    volumes = reach(scale_to_range(scores), even_directions(tasks, DIRECTIONS, 0)).pow(tasks).T.contiguous()
+    reached = reach(scale_to_range(scores), even_directions(tasks, DIRECTIONS, 0)).T.contiguous()
+    # not torch's power, which rounds the last elements of an array otherwise: equal rows have to stay equal
+    volumes = math.prod([reached] * tasks, start=torch.ones(()))
     picked = list(given)
     covered = volumes[picked].amax(0) if picked else torch.zeros_like(volumes[0])
     waiting = [(-gain, row) for row, gain in enumerate((volumes - covered).clamp_min_(0).sum(1).tolist())]

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.blobs.opening import open_place
 from app.cli.console import out
@@ -28,7 +28,7 @@ LEAST_FREE_BYTES = 2 << 30
 def examine() -> None:
     """Prints the findings. Raises UnavailableError, which names them, when something is wrong."""
     findings = [*_packages(), _python(), _torch(), *_parts(settings_of()), _disk()]
-    table = Table("part", "state", title="mergefront doctor", title_justify="left")
+    table = Table("part", Column("state", overflow="fold"), title="mergefront doctor", title_justify="left")
     for part, state, fine in findings:
         table.add_row(part, f"[{'green' if fine else 'bold red'}]{escape(state)}[/]")
     out.print(table)

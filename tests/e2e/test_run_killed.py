@@ -20,7 +20,7 @@ SLOW = NET + """\
         time.sleep(0.03)  # long enough to be killed within
         return super().forward(images)
 """
-# the study measures 12 design trials, 10 baselines, 3 verifications, and then 7 on the report split
+# the study measures 12 design trials, 10 baselines, 3 verifications, and then at least 7 on the report split
 STAGES = [range(1, 12), range(12, 24), range(25, 31)]
 
 
@@ -75,7 +75,7 @@ class TestKilled:
         ended = finish(start("run", manifest, "--out", run))
         assert ended.code == 0, ended.err
         after = measured(run)
-        assert after.items() >= before.items() and len(after) == 32
+        assert after.items() >= before.items() and after.keys() == measured(undisturbed).keys()
         assert (run / "front.csv").read_bytes() == (undisturbed / "front.csv").read_bytes()
         assert table(run / "trials.csv", "seconds") == table(undisturbed / "trials.csv", "seconds")
 

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -27,6 +27,7 @@ def sphere(tasks: int, count: int, seed: int) -> Tensor:
 
 
 @given(SCORES, st.integers(1, 12))
+@example(torch.tensor([[0, 1, 1, 0], *[[4, 0, 0, 4]] * 6], dtype=torch.float64), 3)
 def test_as_many_distinct_rows_as_there_are(scores: Tensor, count: int) -> None:
     kept = cover(scores, count)
     assert len(kept) == min(count, len(scores.unique(dim=0)))

@@ -1,5 +1,7 @@
 """`mergefront doctor` on the parts of the service."""
 
+import re
+
 import pytest
 
 from tests.command_line import mergefront
@@ -10,7 +12,6 @@ def doctor(monkeypatch, tmp_path):
     """Its end, with these settings in the environment."""
 
     def examine(**settings):
-        monkeypatch.setenv("COLUMNS", "300")
         for name, value in {"data": str(tmp_path / "data"), **settings}.items():
             monkeypatch.setenv(f"MERGEFRONT_{name.upper()}", value)
         return mergefront("doctor")
@@ -21,7 +22,8 @@ def doctor(monkeypatch, tmp_path):
 def test_is_content_with_what_serve_brings(doctor, tmp_path):
     ended = doctor()
     assert ended.code == 0
-    assert "embedded" in ended.out and str(tmp_path / "data" / "blobs") in ended.out
+    said = re.sub(r"[│\s]", "", ended.out)  # long paths are folded
+    assert "embedded" in said and str(tmp_path / "data" / "blobs") in said
 
 
 def test_finds_what_cannot_be_reached(doctor, s3):
