@@ -20,8 +20,8 @@ serve: setup
 	$(BIN)/mergefront serve
 
 test: lint
-	# one thread each: the models of the tests are so small that threads would wait for each other
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	# one thread each: the models of the tests are so small that threads would wait for each other; a process takes about a gigabyte
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .
