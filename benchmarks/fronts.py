@@ -3,11 +3,11 @@
     python benchmarks/fronts.py STUDY.yaml [--methods a,b] [--budgets 10,40] [--seeds 5] [--points 10] [--kept] [--json OUT]
 
 Every method gets the same number of evaluations on the search split and gives a front of at most --points points, which are then
-scored on the report split. Hypervolume from the worst of base and tuned models less a tenth of their range; IGD, tasks by their range,
-to the best of all fronts of this run; preference regret over 1,000 weights (choosing by what the search believes). Evaluations and
-fronts are kept under --cache, so that a run that was cut goes on where it was; where a method changes, remove its files from
-`fronts/` there. --kept shows what is there and searches for nothing. Seconds are the search's own, without evaluations. Medians over
-seeds, with half the range between quartiles.
+scored on the report split. Each seed draws the examples of both splits anew, so that the spread tells of them too. Hypervolume from
+the worst of base and tuned models less a tenth of their range; IGD, tasks by their range, to the best of all fronts of a seed;
+preference regret over 1,000 weights (choosing by what the search believes). Evaluations and fronts are kept under --cache, so that a
+run that was cut goes on where it was; where a method changes, remove its files from `fronts/` there. --kept shows what is there and
+searches for nothing. Seconds are the search's own, without evaluations. Medians over seeds, with half the range between quartiles.
 """
 
 import argparse
@@ -78,6 +78,21 @@ def judge_of(spec: StudySpec, evaluator: CachedEvaluator) -> Judge:
         own[split] = dict(own_scores(spec, alone) or {})
     rows = [evaluator.evaluate(one.proposal("report")).scores for one in unmerged]
     return Judge(spec, reference_point(stack_utilities(spec, rows)), own)
+
+
+def resplit(spec: StudySpec, seed: int) -> StudySpec:
+    """The study on other examples of its data; on its own for 0."""
+    return replace(spec, tasks=tuple(replace(task, split=replace(task.split, seed=task.split.seed + seed)) for task in spec.tasks_here))
+
+
+def run_study(spec: StudySpec, seed: int, wishes: Sequence[tuple[str, int]], given: argparse.Namespace) -> list[dict[str, object]]:
+    """Every wished method and budget, scored on the same examples; --kept: those that an earlier run kept."""
+    evaluator = open_cache(spec, given.cache)
+    if given.kept:
+        wishes = [one for one in wishes if kept_path(evaluator, *one, given.points, seed).is_file()]
+    tried = [run_method(spec, evaluator, method, budget, given.points, seed) for method, budget in wishes]
+    runs = [run for run in tried if run is not None]
+    return records_of(spec, judge_of(spec, evaluator), runs) if runs else []
 
 
 def run_method(spec: StudySpec, evaluator: CachedEvaluator, method: str, budget: int, points: int, seed: int) -> Run | None:
@@ -179,13 +194,8 @@ def main() -> None:
         parser.error(f"no method {', '.join(unknown)}: there are {', '.join(METHODS)} (Optuna's only where it is installed)")
     if "optuna-tpe" not in METHODS:
         print("Optuna is not installed: its samplers are left out")
-    evaluator = open_cache(spec, given.cache)
-    budgets = [int(budget) for budget in given.budgets.split(",")]
-    wanted = [(method, budget, seed) for seed in range(given.seeds) for budget in budgets for method in methods]
-    if given.kept:
-        wanted = [one for one in wanted if kept_path(evaluator, *one[:2], given.points, one[2]).is_file()]
-    tried = [run_method(spec, evaluator, method, budget, given.points, seed) for method, budget, seed in wanted]
-    records = records_of(spec, judge_of(spec, evaluator), [run for run in tried if run is not None])
+    wishes = [(method, int(budget)) for budget in given.budgets.split(",") for method in methods]
+    records = [record for seed in range(given.seeds) for record in run_study(resplit(spec, seed), seed, wishes, given)]
     print(f"{spec.name}: medians over seeds ± half the interquartile range, report split")
     print(table(records))
     if given.json:
