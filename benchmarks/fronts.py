@@ -1,13 +1,15 @@
 """Fronts on unseen examples against evaluations: ours, and other ways to them.
 
-    python benchmarks/fronts.py STUDY.yaml [--methods a,b] [--budgets 10,40] [--seeds 5] [--points 10] [--kept] [--json OUT]
+    python benchmarks/fronts.py STUDY.yaml [--methods a,b] [--budgets 10,40] [--seeds 5] [--points 10] [--beside METHOD@BUDGET]
+        [--cache DIR] [--kept] [--json OUT]
 
 Every method gets the same number of evaluations on the search split and gives a front of at most --points points, which are then
 scored on the report split. Each seed draws the examples of both splits anew, so that the spread tells of them too. Hypervolume from
 the worst of base and tuned models less a tenth of their range; IGD, tasks by their range, to the best of all fronts of a seed;
 preference regret over 1,000 weights (choosing by what the search believes). Evaluations and fronts are kept under --cache, so that a
 run that was cut goes on where it was; where a method changes, remove its files from `fronts/` there. --kept shows what is there and
-searches for nothing. Seconds are the search's own, without evaluations. Medians over seeds, with half the range between quartiles.
+searches for nothing. Seconds are the search's own, without evaluations. Medians over seeds, with half the range between quartiles;
+--beside adds what every method has more than one of them on the same examples: means, with their standard errors.
 """
 
 import argparse
@@ -167,6 +169,32 @@ def table(records: Sequence[dict[str, object]]) -> str:
     return "\n".join(lines)
 
 
+def comparison(records: Sequence[dict[str, object]], method: str, budget: int) -> str:
+    """What every method has more than `method` at `budget`, seed by seed."""
+    figures = ("hypervolume", "preference_regret")
+    known = {(one["method"], one["budget"], one["seed"]): one for one in records}
+    lines = [f"{'budget':>6}  {'beside ' + method + f'@{budget}':<34}" + "".join(f"{name:>24}" for name in figures)]
+    for key in dict.fromkeys((str(one["method"]), int(str(one["budget"]))) for one in records):
+        rows = [one for one in records if (one["method"], one["budget"]) == key]
+        pairs = [(one, known[method, budget, one["seed"]]) for one in rows if (method, budget, one["seed"]) in known]
+        if not pairs:
+            continue
+        cells = "".join(f"{_mean([float(str(one[name])) - float(str(other[name])) for one, other in pairs]):>24}" for name in figures)
+        lines.append(f"{key[1]:>6}  {key[0]:<34}{cells}")
+    return "\n".join(lines)
+
+
+def _method_at_budget(text: str) -> tuple[str, int]:
+    method, _, budget = text.partition("@")
+    return method, int(budget)
+
+
+def _mean(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return f"{values[0]:+.4g}"
+    return f"{statistics.fmean(values):+.4f} ± {statistics.stdev(values) / len(values) ** 0.5:.4f}"
+
+
 def _spread(values: Sequence[float]) -> str:
     if len(values) < 2:
         return f"{values[0]:#.4g}"
@@ -182,6 +210,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--points", type=int, default=10)
     parser.add_argument("--cache", type=Path, default=Path("var/bench"))
+    parser.add_argument("--beside", type=_method_at_budget, metavar="METHOD@BUDGET")
     parser.add_argument("--kept", action="store_true")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -198,6 +227,8 @@ def main() -> None:
     records = [record for seed in range(given.seeds) for record in run_study(resplit(spec, seed), seed, wishes, given)]
     print(f"{spec.name}: medians over seeds ± half the interquartile range, report split")
     print(table(records))
+    if given.beside:
+        print(comparison(records, *given.beside))
     if given.json:
         given.json.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
 

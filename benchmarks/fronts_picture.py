@@ -2,8 +2,9 @@
 
     python benchmarks/fronts_picture.py RECORDS.json [RECORDS.json ...] --out fronts.png
 
-RECORDS: what fronts.py writes with --json, a study each. Medians over seeds with quartiles; filled where a method had the most
-evaluations of its study, hollow where it had fewer; arrows point to what is better. A study needs no method that another has.
+RECORDS: what fronts.py writes with --json, a study each. Every seed beside the best on its examples, then medians over seeds with
+quartiles; filled where a method had the most evaluations of its study, hollow where it had fewer; arrows point to what is better. A
+study needs no method that another has.
 """
 
 import argparse
@@ -34,7 +35,7 @@ NAMES: Mapping[str, str] = {
     "adamerging-blocks": "AdaMerging, by blocks",
 }
 OURS, THEIRS = "#0072B2", "#555555"
-MEASURES = {"hypervolume": "hypervolume, share of the best →", "preference_regret": "← preference regret"}
+MEASURES = {"hypervolume": "hypervolume, share of the best →", "preference_regret": "← preference regret, above the least"}
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,14 @@ def draw(studies: Sequence[Sequence[Mapping[str, Any]]]) -> Figure:
 
 def spots_of(records: Sequence[Mapping[str, Any]], measure: str) -> list[Spot]:
     keys = sorted({(str(one["method"]), int(one["budget"])) for one in records})
-    found = [Spot(*key, *quartiles([float(one[measure]) for one in records if (one["method"], one["budget"]) == key])) for key in keys]
-    unit = max(spot.middle for spot in found) if measure == "hypervolume" else 1.0
-    return [Spot(spot.method, spot.budget, spot.low / unit, spot.middle / unit, spot.high / unit) for spot in found]
+    seeds = {one["seed"]: [float(other[measure]) for other in records if other["seed"] == one["seed"]] for one in records}
+
+    def beside(one: Mapping[str, Any]) -> float:
+        """By the best of the same examples: easy ones and hard ones become comparable."""
+        value, rivals = float(one[measure]), seeds[one["seed"]]
+        return value / max(rivals) if measure == "hypervolume" else value - min(rivals)
+
+    return [Spot(*key, *quartiles([beside(one) for one in records if (one["method"], one["budget"]) == key])) for key in keys]
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:

@@ -69,7 +69,10 @@ def test_commands_run(words, study, directory, tmp_path):
 # later options take the place of earlier ones: the commands run as the pages have them, but soon
 SMALL = {
     "surrogates.py": ["--budgets", "7,9", "--seeds", "1", "--pool", "6"],
-    "fronts.py": ["--methods", "map-auto,bayesian-output,sobol,nsga2,ties,adamerging", "--budgets", "8", "--seeds", "1", "--points", "4"],
+    "fronts.py": [
+        "--methods", "map-auto,bayesian-output,sobol,nsga2,ties,adamerging", "--budgets", "8", "--seeds", "1", "--points", "4",
+        "--beside", "sobol@8",
+    ],
     "fronts_picture.py": [],
     "suggestion_speed.py": ["--tuned", "2", "--trials", "9", "--tasks", "2", "--examples", "40", "--repeats", "1", "--predictions", "50"],
     "service_load.py": ["--seconds", "0.1", "--rounds", "1"],
