@@ -10,9 +10,12 @@ from app.config import Settings
 from app.jobs.broker import HARD_SECONDS
 from app.jobs.celery_producer import make_celery
 from workers.tasks import SETTINGS
+from workers.tether import Orphans
 
 # a process that was killed is replaced, and its job laid to rest, after this
 LOST_SECONDS = 1.0
+# what hands work back to the records has so long for it, less than a service waits before it kills
+PARTING_SECONDS = 10.0
 
 
 def make_worker(settings: Settings) -> Celery:
@@ -40,16 +43,20 @@ def run_worker(settings: Settings, name: str) -> int:
     """Works until told to end (SIGTERM, SIGINT); the trial in work is then handed back. Returns the exit code."""
     if os.getpgrp() != os.getpid():
         os.setpgrp()
-    worker_shutting_down.connect(_end_group)
+    orphans = Orphans()
+
+    def end_group(**_details: object) -> None:
+        # the measuring process dies with it in the middle of whatever it does, and its watcher hands the trial back: whoever ends this
+        # process kills what is left once it is gone, so that it has to outlive the watcher
+        orphans.adopt()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.killpg(os.getpgrp(), signal.SIGTERM)
+
+    worker_shutting_down.connect(end_group)
     celery = make_worker(settings)
     celery.set_current()
     host = f"{name}@{os.uname().nodename}"
     worker = celery.Worker(hostname=host, without_gossip=True, without_mingle=True, without_heartbeat=True, quiet=True)
     worker.start()
+    orphans.outlive(PARTING_SECONDS)
     return int(worker.exitcode or 0)
-
-
-def _end_group(**_details: object) -> None:
-    # the measuring process dies with it in the middle of whatever it does, and its watcher hands the trial back
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.killpg(os.getpgrp(), signal.SIGTERM)

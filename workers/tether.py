@@ -8,8 +8,11 @@ import ctypes
 import os
 import signal
 import sys
+import time
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def tether(parent: int) -> None:
@@ -23,6 +26,32 @@ def tether(parent: int) -> None:
 def tied(command: list[str]) -> list[str]:
     """The command that runs `command` (its first word a path) tied to this process. To be started from a thread that lives as long."""
     return [sys.executable, "-m", "workers.tether", str(os.getpid()), *command]
+
+
+class Orphans:
+    """What children of this process leave behind when they die, from `adopt` on: its own children, so that it can wait for their end.
+
+    Linux only (PR_SET_CHILD_SUBREAPER); elsewhere nothing is adopted and nothing waited for.
+    """
+
+    def __init__(self) -> None:
+        self._others = frozenset[int]()
+
+    def adopt(self) -> None:
+        if sys.platform == "linux":
+            self._others = _children()
+            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+    def outlive(self, seconds: float) -> None:
+        """Returns once none of them is left, or after so long."""
+        until = time.monotonic() + seconds
+        while (orphans := _children() - self._others) and time.monotonic() < until:
+            if not any(os.waitpid(orphan, os.WNOHANG)[0] for orphan in orphans):
+                time.sleep(0.02)
+
+
+def _children() -> frozenset[int]:
+    return frozenset(int(child) for file in Path("/proc/self/task").glob("*/children") for child in file.read_text().split())
 
 
 if __name__ == "__main__":

@@ -83,6 +83,24 @@ class TestTether:
         orphan = [word if word != str(os.getpid()) else "1" for word in tied(FOREVER)]
         assert subprocess.run(orphan).returncode == -signal.SIGKILL
 
+    def test_what_a_child_leaves_behind_is_waited_for(self, tmp_path):
+        late = f"import time, pathlib; time.sleep(0.5); pathlib.Path({str(tmp_path / 'done')!r}).touch()"
+        child = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {late!r}])"
+        parent = (
+            "import subprocess, sys; from workers.tether import Orphans; orphans = Orphans(); orphans.adopt();"
+            f"subprocess.run([sys.executable, '-c', {child!r}], check=True); orphans.outlive(20)"
+        )
+        subprocess.run([sys.executable, "-c", parent], check=True)
+        assert (tmp_path / "done").exists()
+
+    @pytest.mark.parametrize(("order", "seconds"), [("child; orphans.adopt()", 60), ("orphans.adopt(); child", 0.1)])
+    def test_earlier_children_are_not_waited_for_and_others_not_forever(self, order, seconds):
+        child = f"print(subprocess.Popen({FOREVER!r}, stdout=subprocess.DEVNULL).pid, flush=True)"
+        script = f"import subprocess; from workers.tether import Orphans; orphans = Orphans(); {order}; orphans.outlive({seconds})"
+        command = [sys.executable, "-c", script.replace("child", child)]
+        ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=50)
+        os.kill(int(ended.stdout), signal.SIGKILL)
+
 
 class TestSocket:
     def test_lies_in_the_data_directory(self, tmp_path):
