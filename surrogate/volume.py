@@ -6,10 +6,11 @@ min_t (score_t - reference_t) / direction_t.
 """
 
 import heapq
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from surrogate.errors import InvalidRequestError
@@ -17,7 +18,7 @@ from surrogate.figures import reference_point
 from surrogate.pareto import distinct_rows, require_finite, thin
 
 DIRECTIONS = 4096
-# Directions compared at once: what they need stays in the processor's cache.
+# Rows or directions compared at once: what they need stays in the processor's cache.
 BLOCK = 16
 # A direction that ignores a task would divide by zero.
 FLATTEST = 1e-3
@@ -33,13 +34,15 @@ def even_directions(tasks: int, count: int, seed: int) -> Tensor:
 
 
 def reach(scores: Tensor, directions: Tensor) -> Tensor:
-    """How far each of `scores` (n x T, from the reference, in units of the range) goes in each of k `directions`: k x n, float32."""
-    return torch.cat(list(_reach_by_block(scores, directions)))
+    """How far each of `scores` (n x T, from the reference, in units of the range) goes in each of k `directions`: n x k, float32."""
+    slopes = (1.0 / directions.T).float().contiguous()
+    return torch.cat([_least(block, slopes) for block in torch.split(scores.float(), BLOCK)])
 
 
 def farthest(scores: Tensor, directions: Tensor) -> Tensor:
     """The row of `scores`, as `reach` takes them, that goes farthest in each of k `directions`; k."""
-    return torch.cat([block.argmax(1) for block in _reach_by_block(scores, directions)])
+    rows = scores.T.float().contiguous()
+    return torch.cat([_least(block, rows).argmax(1) for block in torch.split((1.0 / directions).float(), BLOCK)])
 
 
 def scale_to_range(scores: Tensor) -> Tensor:
@@ -75,31 +78,44 @@ def _pick_greedily(scores: Tensor, count: int, given: Sequence[int]) -> list[int
 
     What a row adds falls as others come, so that only the row that seemed best last time is asked again (Minoux 1978).
     """
-    tasks = scores.shape[1]
-    reached = reach(scale_to_range(scores), even_directions(tasks, DIRECTIONS, 0)).T.contiguous()
-    # not torch's power, which rounds the last elements of an array otherwise: equal rows have to stay equal
-    volumes = math.prod([reached] * tasks, start=torch.ones(()))
+    volumes = _volumes(scores)
     picked = list(given)
-    covered = volumes[picked].amax(0) if picked else torch.zeros_like(volumes[0])
-    waiting = [(-gain, row) for row, gain in enumerate((volumes - covered).clamp_min_(0).sum(1).tolist())]
+    covered = volumes[picked].max(0) if picked else np.zeros_like(volumes[0])
+    added = np.empty_like(covered)
+
+    def gain_of(row: int) -> float:
+        np.subtract(volumes[row], covered, out=added)
+        return float(np.maximum(added, 0.0, out=added).sum())
+
+    waiting = [(-gain_of(row), row) for row in range(len(volumes))]
     heapq.heapify(waiting)
     while len(picked) < count and waiting:
         row = heapq.heappop(waiting)[1]
-        gain = float((volumes[row] - covered).clamp_min_(0).sum())
+        gain = gain_of(row)
         if waiting and gain < -waiting[0][0]:
             heapq.heappush(waiting, (-gain, row))
         elif gain > 0.0:
             picked.append(row)
-            torch.maximum(covered, volumes[row], out=covered)
+            np.maximum(covered, volumes[row], out=covered)
         else:
             break
     return picked
 
 
-def _reach_by_block(scores: Tensor, directions: Tensor) -> Iterator[Tensor]:
-    rows = scores.T.float().contiguous()
-    for block in torch.split((1.0 / directions).float(), BLOCK):
-        least = rows[0] * block[:, :1]
-        for task in range(1, len(rows)):
-            torch.minimum(least, rows[task] * block[:, task : task + 1], out=least)
-        yield least
+def _volumes(scores: Tensor) -> NDArray[np.float32]:
+    """How far each of `scores`, n x T, goes in each of DIRECTIONS directions, to the power T: n x DIRECTIONS."""
+    reached = reach(scale_to_range(scores), even_directions(scores.shape[1], DIRECTIONS, 0))
+    # not a power, which rounds the last elements of an array otherwise: equal rows have to stay equal
+    volumes = reached.clone()
+    for _ in range(scores.shape[1] - 1):
+        volumes *= reached
+    found: NDArray[np.float32] = volumes.numpy()
+    return found
+
+
+def _least(left: Tensor, right: Tensor) -> Tensor:
+    """Of the products of `left`, m x T, and `right`, T x k, over T the least: m x k."""
+    least = left[:, :1] * right[0]
+    for task in range(1, len(right)):
+        torch.minimum(least, left[:, task : task + 1] * right[task], out=least)
+    return least

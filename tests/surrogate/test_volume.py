@@ -58,7 +58,7 @@ def test_nearly_the_best_choice_of_all(tasks: int, seed: int) -> None:
 @given(st.integers(2, 5), st.integers(0, 20))
 def test_each_pick_adds_the_most(tasks: int, seed: int) -> None:
     scores = sphere(tasks, 40, seed)
-    volumes = reach(scale_to_range(scores), even_directions(tasks, 4096, 0)).pow(tasks).T
+    volumes = reach(scale_to_range(scores), even_directions(tasks, 4096, 0)).pow(tasks)
     picked: list[int] = []
     covered = torch.zeros(4096)
     for _ in range(tasks):
@@ -99,4 +99,4 @@ def test_directions_have_length_one(tasks: int, seed: int) -> None:
 
 def test_a_direction_is_left_by_the_task_that_gives_in_first() -> None:
     scores, directions = torch.tensor([[0.3, 0.8]]), torch.tensor([[0.6, 0.8], [0.8, 0.6]])
-    torch.testing.assert_close(reach(scores, directions), torch.tensor([[0.5], [0.375]]))
+    torch.testing.assert_close(reach(scores, directions), torch.tensor([[0.5, 0.375]]))
