@@ -192,7 +192,7 @@ def _method_at_budget(text: str) -> tuple[str, int]:
 def _mean(values: Sequence[float]) -> str:
     if len(values) < 2:
         return f"{values[0]:+.4g}"
-    return f"{statistics.fmean(values):+.4f} ± {statistics.stdev(values) / len(values) ** 0.5:.4f}"
+    return f"{statistics.fmean(values):+.3g} ± {statistics.stdev(values) / len(values) ** 0.5:.2g}"
 
 
 def _spread(values: Sequence[float]) -> str:
