@@ -38,6 +38,7 @@ class Orphans:
         self._others = frozenset[int]()
 
     def adopt(self) -> None:
+        """From now on; children that there are already are not waited for."""
         if sys.platform == "linux":
             self._others = _children()
             ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -51,7 +52,14 @@ class Orphans:
 
 
 def _children() -> frozenset[int]:
-    return frozenset(int(child) for file in Path("/proc/self/task").glob("*/children") for child in file.read_text().split())
+    return frozenset(child for thread in Path("/proc/self/task").glob("*") for child in _children_of(thread))
+
+
+def _children_of(thread: Path) -> list[int]:
+    try:
+        return [int(child) for child in (thread / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):  # it has ended since it was listed: what it started is another thread's now
+        return []
 
 
 if __name__ == "__main__":

@@ -101,6 +101,14 @@ class TestTether:
         ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=50)
         os.kill(int(ended.stdout), signal.SIGKILL)
 
+    def test_threads_that_end_meanwhile_do_not_matter(self):
+        script = (
+            "import threading; from workers.tether import Orphans; orphans = Orphans(); orphans.adopt();"
+            "busy = [threading.Thread(target=lambda: [threading.Thread(target=int).start() for _ in range(500)]) for _ in range(4)];"
+            "[one.start() for one in busy]; [orphans.outlive(1) for _ in range(300)]; [one.join() for one in busy]"
+        )
+        subprocess.run([sys.executable, "-c", script], check=True, timeout=50)
+
 
 class TestSocket:
     def test_lies_in_the_data_directory(self, tmp_path):
